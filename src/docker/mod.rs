@@ -1,0 +1,15 @@
+//! Documents of the Docker Engine API (version 1.51): serde types with public fields.
+//!
+//! Field names and their order are Go's, so that what is printed looks as docker's. A list or map that is `None` prints as
+//! `null`, and clients tell that from an empty one. Fields that Go omits when empty are omitted here too.
+
+pub mod container;
+pub mod image;
+pub mod inspect;
+pub mod network;
+pub mod system;
+
+/// Returns whether a value is its type's default, for fields that Go omits when they are empty.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,150 @@
+//! What fronts branch on: the kind of an error, and the hint that ends a message a user can act on.
+//!
+//! Everything else about an error is its text, carried by `anyhow`. The command line turns a [`Kind`] into an exit
+//! code, the API into a status; each by one table. This file knows neither.
+
+use std::fmt;
+
+/// What sort of failure an error is, for the fronts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The object that was named does not exist.
+    NotFound,
+    /// The object's state, or another object, forbids the operation.
+    Conflict,
+    /// The request itself is wrong: a bad value, a bad combination.
+    Invalid,
+    /// Nothing had to be done.
+    NotModified,
+    /// The caller may not do this.
+    Forbidden,
+    /// Something this needs is missing on this machine or in this kernel.
+    Unavailable,
+}
+
+/// An error with a [`Kind`]; made by the constructors of this module.
+#[derive(Debug)]
+struct Kinded {
+    kind: Kind,
+    message: String,
+}
+
+impl fmt::Display for Kinded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Kinded {}
+
+/// An error with one line that says what the user can do about it.
+#[derive(Debug)]
+struct Hinted {
+    inner: anyhow::Error,
+    hint: String,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.inner, f)
+    }
+}
+
+impl std::error::Error for Hinted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.inner.chain().nth(1)
+    }
+}
+
+/// Returns an error of `kind` that prints as `message`.
+pub fn new(kind: Kind, message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Kinded {
+        kind,
+        message: message.into(),
+    })
+}
+
+/// Returns an error that says that something named does not exist.
+pub fn not_found(message: impl Into<String>) -> anyhow::Error {
+    new(Kind::NotFound, message)
+}
+
+/// Returns an error that says that the state of things forbids the operation.
+pub fn conflict(message: impl Into<String>) -> anyhow::Error {
+    new(Kind::Conflict, message)
+}
+
+/// Returns an error that says that the request is wrong.
+pub fn invalid(message: impl Into<String>) -> anyhow::Error {
+    new(Kind::Invalid, message)
+}
+
+/// Returns an error that says that this machine or kernel lacks something.
+pub fn unavailable(message: impl Into<String>) -> anyhow::Error {
+    new(Kind::Unavailable, message)
+}
+
+/// Returns `error` with a line added that names the flag, file or command that helps.
+///
+/// `hint` is one sentence without the word "hint" and without a full stop; fronts print it on its own line.
+pub fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Hinted {
+        inner: error,
+        hint: hint.into(),
+    })
+}
+
+/// Returns the kind of the first error in the chain that has one.
+pub fn kind(error: &anyhow::Error) -> Option<Kind> {
+    error.chain().find_map(|cause| {
+        if let Some(kinded) = cause.downcast_ref::<Kinded>() {
+            return Some(kinded.kind);
+        }
+        cause
+            .downcast_ref::<Hinted>()
+            .and_then(|hinted| kind(&hinted.inner))
+    })
+}
+
+/// Returns whether `error` is of `wanted`.
+pub fn is(error: &anyhow::Error, wanted: Kind) -> bool {
+    kind(error) == Some(wanted)
+}
+
+/// Returns the outermost hint of the chain.
+pub fn hint(error: &anyhow::Error) -> Option<&str> {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Hinted>())
+        .map(|hinted| hinted.hint.as_str())
+}
+
+/// Returns the whole chain on one line, outermost first, without hints: `start web: mount overlay: no such device`.
+pub fn line(error: &anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn kind_is_found_through_context_and_hints() {
+        let plain = not_found("no such x");
+        assert_eq!(kind(&plain), Some(Kind::NotFound));
+        let wrapped = Err::<(), _>(plain).context("open x").unwrap_err();
+        assert_eq!(kind(&wrapped), Some(Kind::NotFound));
+        let hinted = with_hint(wrapped, "try y").context("outer");
+        assert_eq!(kind(&hinted), Some(Kind::NotFound));
+        assert_eq!(hint(&hinted), Some("try y"));
+        assert_eq!(line(&hinted), "outer: open x: no such x");
+    }
+
+    #[test]
+    fn other_errors_have_no_kind() {
+        let error = anyhow::anyhow!("plain");
+        assert_eq!(kind(&error), None);
+        assert_eq!(hint(&error), None);
+    }
+}

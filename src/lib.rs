@@ -1,0 +1,8 @@
+//! aril runs Linux containers from docker images without a daemon.
+
+pub mod dirs;
+pub mod docker;
+pub mod error;
+pub mod oci;
+pub mod store;
+pub mod sys;

@@ -1,0 +1,386 @@
+//! JSON records on disk: one directory per object, one lock per object, every write a rename.
+//!
+//! A reader takes no lock and sees either the old or the new document. A writer holds the object's lock for the whole
+//! read-modify-write. An object exists when its directory stands under its final name; it ends by one rename into the
+//! trash. Locks are `flock`s on files that are never deleted while somebody may wait for them, except with their object.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::marker::PhantomData;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context as _, Result};
+use rustix::fs::FlockOperation;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error;
+
+/// The largest record that is read; a larger file is not one of ours.
+const RECORD_MAX_BYTES: u64 = 16 << 20;
+
+/// A lock on a file, held until it is dropped.
+///
+/// The descriptor is close-on-exec, so no program that is started inherits the lock.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Waits for the exclusive lock on `path`, which is created if it is missing.
+    pub fn exclusive(path: &Path) -> Result<FileLock> {
+        FileLock::wait(path, FlockOperation::LockExclusive)
+    }
+
+    /// Waits for a shared lock on `path`, which is created if it is missing.
+    pub fn shared(path: &Path) -> Result<FileLock> {
+        FileLock::wait(path, FlockOperation::LockShared)
+    }
+
+    /// Returns the exclusive lock on `path`, or nothing if somebody holds it.
+    pub fn try_exclusive(path: &Path) -> Result<Option<FileLock>> {
+        let file = open_lock(path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(FileLock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(errno).with_context(|| format!("lock {}", path.display())),
+        }
+    }
+
+    fn wait(path: &Path, operation: FlockOperation) -> Result<FileLock> {
+        loop {
+            let file = open_lock(path)?;
+            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, operation))
+                .with_context(|| format!("lock {}", path.display()))?;
+            // The file may have left with its object while this waited: then the lock is on nothing.
+            if file.metadata().is_ok_and(|meta| meta.nlink() > 0) && same_file(&file, path) {
+                return Ok(FileLock { _file: file });
+            }
+        }
+    }
+}
+
+fn same_file(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(held), Ok(named)) => held.ino() == named.ino() && held.dev() == named.dev(),
+        _ => false,
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("open the lock {}", path.display()))
+}
+
+/// How far a write goes before it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The document and its name survive a power cut once the write has returned.
+    Synced,
+    /// The document is complete for every reader, and may be lost by a power cut.
+    Cached,
+}
+
+/// Replaces the file at `path` by `bytes`: readers see the old or the new content, never a mixture.
+pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    let temporary = temporary_beside(path);
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        if durability == Durability::Synced {
+            file.sync_all()?;
+        }
+        std::fs::rename(&temporary, path)?;
+        if durability == Durability::Synced {
+            File::open(parent(path))?.sync_all()?;
+        }
+        Ok(())
+    };
+    write()
+        .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+        .with_context(|| format!("write {}", path.display()))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or_else(|| Path::new("/"))
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    parent(path).join(format!(".{name}.{}.tmp", unique()))
+}
+
+/// Returns a name that no other call, thread or process on this machine returns while it runs.
+pub fn unique() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!(
+        "{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// Reads a JSON document; the error is of kind `NotFound` if the file is missing.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = read_limited(path)?;
+    serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))
+}
+
+fn read_limited(path: &Path) -> Result<Vec<u8>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(error::not_found(format!(
+                "open {}: no such file",
+                path.display()
+            )));
+        }
+        Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
+    };
+    let mut bytes = Vec::new();
+    file.take(RECORD_MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("read {}", path.display()))?;
+    if bytes.len() as u64 > RECORD_MAX_BYTES {
+        anyhow::bail!(
+            "read {}: larger than {RECORD_MAX_BYTES} bytes",
+            path.display()
+        );
+    }
+    Ok(bytes)
+}
+
+/// Writes `value` as JSON by [`write_atomic`].
+pub fn write_json<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
+    let mut bytes =
+        serde_json::to_vec(value).with_context(|| format!("encode {}", path.display()))?;
+    bytes.push(b'\n');
+    write_atomic(path, &bytes, durability)
+}
+
+/// A folder of objects, each a directory `ROOT/KEY/` with the document `FILE` in it.
+#[derive(Debug)]
+pub struct Records<T> {
+    root: PathBuf,
+    file: &'static str,
+    document: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Records<T> {
+    /// Returns the objects below `root` whose document is called `file`.
+    pub fn new(root: PathBuf, file: &'static str) -> Records<T> {
+        Records {
+            root,
+            file,
+            document: PhantomData,
+        }
+    }
+
+    /// Returns the directory of an object.
+    pub fn dir(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    /// Returns whether an object of this key exists.
+    pub fn contains(&self, key: &str) -> bool {
+        self.dir(key).join(self.file).exists()
+    }
+
+    /// Reads one document; the error is of kind `NotFound` if there is no such object.
+    pub fn read(&self, key: &str) -> Result<T> {
+        read_json(&self.dir(key).join(self.file))
+    }
+
+    /// Writes the document of an object whose directory exists and which nobody else can know yet.
+    pub fn insert(&self, key: &str, document: &T, durability: Durability) -> Result<()> {
+        write_json(&self.dir(key).join(self.file), document, durability)
+    }
+
+    /// Waits for the lock of one object; the error is of kind `NotFound` if there is no such object.
+    pub fn lock(&self, key: &str) -> Result<FileLock> {
+        let dir = self.dir(key);
+        FileLock::exclusive(&dir.join("lock")).map_err(|error| {
+            if dir.is_dir() {
+                error
+            } else {
+                error::not_found(format!("open {}: no such directory", dir.display()))
+            }
+        })
+    }
+
+    /// Changes one document under its lock and returns what `change` returned; an error of `change` leaves it as it was.
+    pub fn update<R>(
+        &self,
+        key: &str,
+        durability: Durability,
+        change: impl FnOnce(&mut T) -> Result<R>,
+    ) -> Result<R> {
+        let _lock = self.lock(key)?;
+        let mut document = self.read(key)?;
+        let result = change(&mut document)?;
+        self.insert(key, &document, durability)?;
+        Ok(result)
+    }
+
+    /// Returns the keys of all objects, sorted; names that begin with a dot are not objects.
+    pub fn keys(&self) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(keys),
+            Err(error) => {
+                return Err(error).with_context(|| format!("list {}", self.root.display()));
+            }
+        };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("list {}", self.root.display()))?;
+            if let Ok(name) = entry.file_name().into_string()
+                && !name.starts_with('.')
+            {
+                keys.push(name);
+            }
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    /// Returns all documents with their keys; one that vanished meanwhile is left out, a damaged one is left out with a
+    /// warning, so that damage stays local.
+    pub fn list(&self) -> Result<Vec<(String, T)>> {
+        let mut documents = Vec::new();
+        for key in self.keys()? {
+            match self.read(&key) {
+                Ok(document) => documents.push((key, document)),
+                Err(error) if error::is(&error, error::Kind::NotFound) => {}
+                Err(error) => tracing::warn!("skipped a damaged record: {}", error::line(&error)),
+            }
+        }
+        Ok(documents)
+    }
+
+    /// Ends an object: moves its directory into `trash` and returns where it is now. The caller holds its lock, and
+    /// deletes what was returned when no lock is held.
+    pub fn remove(&self, key: &str, trash: &Path) -> Result<PathBuf> {
+        discard(&self.dir(key), trash)
+    }
+}
+
+/// Moves `path` into the directory `trash` of the same file system and returns its new place.
+pub fn discard(path: &Path, trash: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let place = trash.join(format!("{}-{name}", unique()));
+    std::fs::rename(path, &place)
+        .with_context(|| format!("move {} to the trash", path.display()))?;
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    type Doc = BTreeMap<String, u32>;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("aril-store-{name}-{}", unique()));
+        std::fs::create_dir_all(dir.join("trash")).unwrap();
+        std::fs::create_dir_all(dir.join("r")).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_record_is_read_changed_and_removed() {
+        let dir = scratch("life");
+        let records: Records<Doc> = Records::new(dir.join("r"), "doc.json");
+        assert!(error::is(
+            &records.read("a").unwrap_err(),
+            error::Kind::NotFound
+        ));
+        std::fs::create_dir(records.dir("a")).unwrap();
+        records
+            .insert("a", &Doc::from([("n".into(), 1)]), Durability::Synced)
+            .unwrap();
+        records
+            .update("a", Durability::Cached, |doc| {
+                *doc.entry("n".into()).or_default() += 1;
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(records.read("a").unwrap()["n"], 2);
+        assert_eq!(records.keys().unwrap(), ["a"]);
+        records.remove("a", &dir.join("trash")).unwrap();
+        assert!(!records.contains("a"));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_failed_change_leaves_the_document() {
+        let dir = scratch("fail");
+        let records: Records<Doc> = Records::new(dir.join("r"), "doc.json");
+        std::fs::create_dir(records.dir("a")).unwrap();
+        records
+            .insert("a", &Doc::from([("n".into(), 1)]), Durability::Cached)
+            .unwrap();
+        let failed = records.update("a", Durability::Cached, |doc| {
+            doc.clear();
+            anyhow::bail!("no") as Result<()>
+        });
+        assert!(failed.is_err());
+        assert_eq!(records.read("a").unwrap()["n"], 1);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn concurrent_changes_are_all_kept() {
+        let dir = scratch("race");
+        let records: Records<Doc> = Records::new(dir.join("r"), "doc.json");
+        std::fs::create_dir(records.dir("a")).unwrap();
+        records
+            .insert("a", &Doc::new(), Durability::Cached)
+            .unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let records = &records;
+                scope.spawn(move || {
+                    for round in 0..25 {
+                        records
+                            .update("a", Durability::Cached, |doc| {
+                                doc.insert(format!("{thread}-{round}"), 1);
+                                Ok(())
+                            })
+                            .unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(records.read("a").unwrap().len(), 100);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_record_does_not_hide_the_others() {
+        let dir = scratch("damage");
+        let records: Records<Doc> = Records::new(dir.join("r"), "doc.json");
+        for key in ["a", "b"] {
+            std::fs::create_dir(records.dir(key)).unwrap();
+        }
+        records
+            .insert("a", &Doc::new(), Durability::Cached)
+            .unwrap();
+        std::fs::write(records.dir("b").join("doc.json"), b"{\"n\":").unwrap();
+        assert_eq!(records.list().unwrap().len(), 1);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

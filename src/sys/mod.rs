@@ -1,0 +1,10 @@
+//! Kernel calls made safe: the only place with `unsafe`.
+//!
+//! One wrapper is one call: safe types in and out, no policy, no logging, no retry beyond what the call demands. What nix
+//! and rustix already wrap is called from where it is needed; here is what both lack, and what several parts share.
+
+pub mod clone;
+pub mod fdpass;
+pub mod mount;
+pub mod process;
+pub mod rooted;
