@@ -11,7 +11,7 @@
 //!   containers/ID/                 record.json state.json upper/ work/ log files hosts hostname resolv.conf
 //!   names/NAME -> ../containers/ID one link per container name: creating it is what reserves the name
 //!   volumes/NAME/{_data/,volume.json}
-//!   leases/ID                      flock'ed while an operation needs what the file names
+//!   leases/ID                      locked while an operation needs what the file names
 //!   tmp/  trash/  locks/           work in progress; what waits to be deleted; lock files
 //! RUN = /run/aril (0711)
 //!   ID/                            lock (held by the monitor), control (its socket), bundle

@@ -1,8 +1,10 @@
 //! aril runs Linux containers from docker images without a daemon.
 
+pub mod container;
 pub mod dirs;
 pub mod docker;
 pub mod error;
+pub mod event;
 pub mod oci;
 pub mod store;
 pub mod sys;

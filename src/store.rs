@@ -2,7 +2,7 @@
 //!
 //! A reader takes no lock and sees either the old or the new document. A writer holds the object's lock for the whole
 //! read-modify-write. An object exists when its directory stands under its final name; it ends by one rename into the
-//! trash. Locks are `flock`s on files that are never deleted while somebody may wait for them, except with their object.
+//! trash. A lock file is never deleted while somebody may wait for it, except with its object.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result};
-use rustix::fs::FlockOperation;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,7 +24,8 @@ const RECORD_MAX_BYTES: u64 = 16 << 20;
 
 /// A lock on a file, held until it is dropped.
 ///
-/// The descriptor is close-on-exec, so no program that is started inherits the lock.
+/// An open-file-description lock (kernel 3.15): it belongs to the descriptor, whoever has a copy of it, ends with the last
+/// copy, and can be asked for without being taken. The descriptor is close-on-exec, so no program inherits the lock.
 #[derive(Debug)]
 pub struct FileLock {
     _file: File,
@@ -32,34 +34,67 @@ pub struct FileLock {
 impl FileLock {
     /// Waits for the exclusive lock on `path`, which is created if it is missing.
     pub fn exclusive(path: &Path) -> Result<FileLock> {
-        FileLock::wait(path, FlockOperation::LockExclusive)
+        FileLock::wait(path, libc::F_WRLCK)
     }
 
     /// Waits for a shared lock on `path`, which is created if it is missing.
     pub fn shared(path: &Path) -> Result<FileLock> {
-        FileLock::wait(path, FlockOperation::LockShared)
+        FileLock::wait(path, libc::F_RDLCK)
     }
 
     /// Returns the exclusive lock on `path`, or nothing if somebody holds it.
     pub fn try_exclusive(path: &Path) -> Result<Option<FileLock>> {
         let file = open_lock(path)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(FileLock { _file: file })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
+            Ok(_) => Ok(Some(FileLock { _file: file })),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
             Err(errno) => Err(errno).with_context(|| format!("lock {}", path.display())),
         }
     }
 
-    fn wait(path: &Path, operation: FlockOperation) -> Result<FileLock> {
+    /// Returns whether somebody holds a lock on `path`, without taking it; nobody does if the file is missing.
+    pub fn is_held(path: &Path) -> Result<bool> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => {
+                return Err(error).with_context(|| format!("open the lock {}", path.display()));
+            }
+        };
+        let mut lock = whole_file(libc::F_WRLCK);
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))
+            .with_context(|| format!("query the lock {}", path.display()))?;
+        Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+    }
+
+    fn wait(path: &Path, kind: i32) -> Result<FileLock> {
         loop {
             let file = open_lock(path)?;
-            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, operation))
-                .with_context(|| format!("lock {}", path.display()))?;
+            loop {
+                match fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole_file(kind))) {
+                    Err(Errno::EINTR) => {}
+                    Err(errno) => {
+                        return Err(errno).with_context(|| format!("lock {}", path.display()));
+                    }
+                    Ok(_) => break,
+                }
+            }
             // The file may have left with its object while this waited: then the lock is on nothing.
-            if file.metadata().is_ok_and(|meta| meta.nlink() > 0) && same_file(&file, path) {
+            if same_file(&file, path) {
                 return Ok(FileLock { _file: file });
             }
         }
+    }
+}
+
+fn whole_file(kind: i32) -> libc::flock {
+    let kind = i16::try_from(kind).expect("lock kinds are small");
+    libc::flock {
+        l_type: kind,
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 
@@ -72,6 +107,7 @@ fn same_file(file: &File, path: &Path) -> bool {
 
 fn open_lock(path: &Path) -> Result<File> {
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
@@ -366,6 +402,25 @@ mod tests {
             }
         });
         assert_eq!(records.read("a").unwrap().len(), 100);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_seen_without_being_taken() {
+        let dir = scratch("lock");
+        let path = dir.join("lock");
+        assert!(!FileLock::is_held(&path).unwrap());
+        let held = FileLock::try_exclusive(&path).unwrap().unwrap();
+        assert!(FileLock::is_held(&path).unwrap());
+        assert!(FileLock::try_exclusive(&path).unwrap().is_none());
+        drop(held);
+        assert!(!FileLock::is_held(&path).unwrap());
+        let shared = [
+            FileLock::shared(&path).unwrap(),
+            FileLock::shared(&path).unwrap(),
+        ];
+        assert!(FileLock::try_exclusive(&path).unwrap().is_none());
+        drop(shared);
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -1,0 +1,543 @@
+//! The engine's knowledge of a container: its record, its status, its name.
+//!
+//! `record.json` is what was asked for and what was decided at creation; the command line changes it under its lock
+//! (rename, update). `state.json` is where in its life the container is; while a monitor lives only that monitor writes it,
+//! and otherwise whoever repairs or removes the container, under the monitor's lock.
+//!
+//! A container exists once its directory has its final name; that rename and the link that reserves its name happen under
+//! one lock, so a link without its container was left by a crash and counts for nothing.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use oci_spec::image::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::dirs::Dirs;
+use crate::docker::container::{Config, HostConfig, NetworkingConfig};
+use crate::docker::inspect::{Health, MountPoint};
+use crate::error;
+use crate::store::{self, Durability, FileLock, Records};
+
+pub mod logs;
+pub mod merge;
+pub mod mounts;
+pub mod names;
+pub mod security;
+pub mod spec;
+pub mod user;
+
+const RECORD: &str = "record.json";
+const STATE: &str = "state.json";
+
+/// What was asked for and decided at creation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Without the leading `/` that documents show.
+    pub name: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Id of the image: the digest of its configuration.
+    pub image: Digest,
+    /// Diff IDs of the image's layers, from the lowest, so that it starts also after the image has lost its name.
+    pub layers: Vec<Digest>,
+    /// Operating system of the image.
+    pub platform: String,
+    /// As it was asked for, merged with the image's.
+    pub config: Config,
+    /// As it was asked for, with defaults filled in.
+    pub host_config: HostConfig,
+    /// As it was asked for.
+    pub networking_config: NetworkingConfig,
+    /// Volumes, binds and tmpfs mounts of the long form, with what they resolved to.
+    pub mounts: Vec<MountPoint>,
+}
+
+/// Where in its life a container is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It has never run.
+    #[default]
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// Its policy waits to restart it.
+    Restarting,
+    /// It is being removed.
+    Removing,
+    /// Its program has ended.
+    Exited,
+}
+
+impl Phase {
+    /// Returns the word that documents show.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Created => "created",
+            Phase::Running => "running",
+            Phase::Paused => "paused",
+            Phase::Restarting => "restarting",
+            Phase::Removing => "removing",
+            Phase::Exited => "exited",
+        }
+    }
+
+    /// Returns whether a monitor must be alive in this phase.
+    pub fn needs_monitor(self) -> bool {
+        matches!(self, Phase::Running | Phase::Paused | Phase::Restarting)
+    }
+
+    /// Returns whether there are processes of the container.
+    pub fn has_processes(self) -> bool {
+        matches!(self, Phase::Running | Phase::Paused)
+    }
+}
+
+/// The status document.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Where in its life it is.
+    pub phase: Phase,
+    /// Its first process as the host numbers it; 0 if there is none.
+    pub pid: i32,
+    /// Of the last run; also why a start failed, as of a shell.
+    pub exit_code: i32,
+    /// Why the last start failed.
+    pub error: String,
+    /// When the last run began.
+    pub started_at: Option<Timestamp>,
+    /// When the last run ended.
+    pub finished_at: Option<Timestamp>,
+    /// Whether the kernel killed one of its processes for memory in the last run.
+    pub oom_killed: bool,
+    /// How often its policy has restarted it.
+    pub restart_count: u32,
+    /// Whether somebody stopped it, so that no policy starts it again.
+    pub stopped_by_user: bool,
+    /// The cgroup of the last run, for whoever cleans up after a crash.
+    pub cgroup: String,
+    /// The boot in which the last run began.
+    pub boot_id: String,
+    /// Of the last run.
+    pub health: Option<Health>,
+}
+
+/// How a program ended, as a shell and docker number it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitStatus(i32);
+
+impl ExitStatus {
+    /// aril itself failed.
+    pub const ENGINE_FAILED: ExitStatus = ExitStatus(125);
+    /// The command cannot be run.
+    pub const CANNOT_RUN: ExitStatus = ExitStatus(126);
+    /// The command does not exist.
+    pub const NOT_FOUND: ExitStatus = ExitStatus(127);
+    /// The monitor died, and the container with it.
+    pub const MONITOR_DIED: ExitStatus = ExitStatus(137);
+    /// The machine went down while it ran.
+    pub const MACHINE_DIED: ExitStatus = ExitStatus(255);
+
+    /// Returns the status of a program that exited with `code`.
+    pub fn exited(code: i32) -> ExitStatus {
+        ExitStatus(code)
+    }
+
+    /// Returns the status of a program that `signal` killed.
+    pub fn killed(signal: i32) -> ExitStatus {
+        ExitStatus(128 + signal)
+    }
+
+    /// Returns the status of a program that could not be started for this reason; none means that the engine failed.
+    pub fn not_started(errno: Option<i32>) -> ExitStatus {
+        match errno {
+            Some(libc::ENOENT) => ExitStatus::NOT_FOUND,
+            Some(libc::EACCES | libc::EPERM | libc::EISDIR | libc::ENOEXEC) => {
+                ExitStatus::CANNOT_RUN
+            }
+            _ => ExitStatus::ENGINE_FAILED,
+        }
+    }
+
+    /// Returns the number.
+    pub fn code(self) -> i32 {
+        self.0
+    }
+}
+
+/// A container as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Container {
+    /// Its record.
+    pub record: Record,
+    /// Its status.
+    pub status: Status,
+}
+
+impl Container {
+    /// Returns the first 12 digits of the id, which is how people see it.
+    pub fn short_id(&self) -> &str {
+        short(&self.record.id)
+    }
+}
+
+/// Returns the first 12 digits of an id.
+pub fn short(id: &str) -> &str {
+    &id[..12.min(id.len())]
+}
+
+/// All containers below the data root.
+#[derive(Debug)]
+pub struct Containers {
+    dirs: Dirs,
+    records: Records<Record>,
+}
+
+impl Containers {
+    /// Returns the containers of `dirs`; reads nothing.
+    pub fn new(dirs: &Dirs) -> Containers {
+        Containers {
+            dirs: dirs.clone(),
+            records: Records::new(dirs.containers(), RECORD),
+        }
+    }
+
+    /// Makes the directory that a new container is put together in, outside of everybody's sight.
+    pub fn draft(&self) -> Result<PathBuf> {
+        let draft = self.dirs.tmp().join(store::unique());
+        std::fs::create_dir(&draft).with_context(|| format!("create {}", draft.display()))?;
+        Ok(draft)
+    }
+
+    /// Makes a draft a container: its name is reserved and it can be seen. On an error the draft is left to the caller.
+    ///
+    /// The error is of kind `Conflict` if the name is taken.
+    pub fn insert(&self, draft: &Path, record: &Record) -> Result<()> {
+        // A container that goes when it ends does not outlive a power cut either.
+        let durability = if record.host_config.auto_remove {
+            Durability::Cached
+        } else {
+            Durability::Synced
+        };
+        store::write_json(&draft.join(STATE), &Status::default(), Durability::Cached)?;
+        store::write_json(&draft.join(RECORD), record, durability)?;
+        let dir = self.dirs.container(&record.id);
+        let _lock = FileLock::exclusive(&self.dirs.lock("names"))?;
+        self.link(&record.name, &record.id)?;
+        std::fs::rename(draft, &dir)
+            .inspect_err(|_| self.unlink(&record.name))
+            .with_context(|| format!("create {}", dir.display()))
+    }
+
+    /// Reserves a name; the caller holds the lock of names.
+    fn link(&self, name: &str, id: &str) -> Result<()> {
+        let link = self.dirs.names().join(name);
+        let target = Path::new("../containers").join(id);
+        loop {
+            match std::os::unix::fs::symlink(&target, &link) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => match self.owner(name)? {
+                    Some(owner) => return Err(name_taken(name, &owner)),
+                    None => self.unlink(name),
+                },
+                Err(error) => {
+                    return Err(error).with_context(|| format!("create {}", link.display()));
+                }
+            }
+        }
+    }
+
+    fn unlink(&self, name: &str) {
+        let link = self.dirs.names().join(name);
+        if let Err(error) = std::fs::remove_file(&link)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!("remove {}: {error}", link.display());
+        }
+    }
+
+    /// Returns the id of the container that has this name.
+    fn owner(&self, name: &str) -> Result<Option<String>> {
+        if !names::is_valid(name) {
+            return Ok(None);
+        }
+        let link = self.dirs.names().join(name);
+        let target = match std::fs::read_link(&link) {
+            Ok(target) => target,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("read {}", link.display())),
+        };
+        let id = target
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        match self.records.read(&id) {
+            Ok(record) if record.name == name => Ok(Some(id)),
+            Ok(_) => Ok(None),
+            Err(error) if error::is(&error, error::Kind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the id that `text` means: a full id, a name (also with a leading `/`), or the start of one id.
+    ///
+    /// The error is of kind `NotFound` if there is none, and `Invalid` if `text` is empty or fits several.
+    pub fn resolve(&self, text: &str) -> Result<String> {
+        if text.is_empty() {
+            return Err(error::invalid("invalid name or ID supplied: \"\""));
+        }
+        let is_hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if is_hex && text.len() == 64 && self.records.contains(text) {
+            return Ok(text.to_owned());
+        }
+        if let Some(id) = self.owner(text.strip_prefix('/').unwrap_or(text))? {
+            return Ok(id);
+        }
+        if is_hex && text.len() < 64 {
+            let mut matches = self
+                .records
+                .keys()?
+                .into_iter()
+                .filter(|id| id.starts_with(text));
+            match (matches.next(), matches.next()) {
+                (Some(id), None) => return Ok(id),
+                (Some(_), Some(_)) => {
+                    return Err(error::invalid(format!(
+                        "multiple IDs found with provided prefix: {text}"
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Err(error::not_found(format!("No such container: {text}")))
+    }
+
+    /// Reads a container by its full id; the error is of kind `NotFound` if there is none.
+    pub fn get(&self, id: &str) -> Result<Container> {
+        let record = self
+            .records
+            .read(id)
+            .map_err(|error| match error::kind(&error) {
+                Some(error::Kind::NotFound) => error::not_found(format!("No such container: {id}")),
+                _ => error,
+            })?;
+        Ok(Container {
+            status: self.status(id)?,
+            record,
+        })
+    }
+
+    /// Reads the status of a container.
+    ///
+    /// A status that a power cut has damaged reads as that of a container that was killed with the machine.
+    pub fn status(&self, id: &str) -> Result<Status> {
+        let path = self.dirs.container(id).join(STATE);
+        match store::read_json(&path) {
+            Ok(status) => Ok(status),
+            Err(error) if error::is(&error, error::Kind::NotFound) => {
+                Err(error::not_found(format!("No such container: {id}")))
+            }
+            Err(error) => {
+                tracing::warn!("{error:#}");
+                let exit_code = ExitStatus::MACHINE_DIED.code();
+                Ok(Status {
+                    phase: Phase::Exited,
+                    exit_code,
+                    ..Status::default()
+                })
+            }
+        }
+    }
+
+    /// Replaces the status of a container; only for the one who holds the monitor's lock.
+    pub fn set_status(&self, id: &str, status: &Status) -> Result<()> {
+        store::write_json(
+            &self.dirs.container(id).join(STATE),
+            status,
+            Durability::Cached,
+        )
+    }
+
+    /// Returns all containers, the newest first; those that cannot be read are left out with a warning.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let mut containers = Vec::new();
+        for (id, record) in self.records.list()? {
+            match self.status(&id) {
+                Ok(status) => containers.push(Container { record, status }),
+                Err(error) if error::is(&error, error::Kind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        containers.sort_by(|a, b| {
+            b.record
+                .created
+                .cmp(&a.record.created)
+                .then_with(|| a.record.id.cmp(&b.record.id))
+        });
+        Ok(containers)
+    }
+
+    /// Changes a record under its lock.
+    pub fn update<R>(&self, id: &str, change: impl FnOnce(&mut Record) -> Result<R>) -> Result<R> {
+        self.records.update(id, Durability::Synced, change)
+    }
+
+    /// Gives a container another name; the error is of kind `Conflict` if it is taken.
+    pub fn rename(&self, id: &str, name: &str) -> Result<String> {
+        names::validate(name)?;
+        let _lock = FileLock::exclusive(&self.dirs.lock("names"))?;
+        let old = self.records.read(id)?.name;
+        self.link(name, id)?;
+        let renamed = self.update(id, |record| {
+            name.clone_into(&mut record.name);
+            Ok(())
+        });
+        self.unlink(if renamed.is_ok() { &old } else { name });
+        renamed.map(|()| old)
+    }
+
+    /// Ends a container: frees its name and moves its directory into the trash, from where the caller deletes it.
+    pub fn remove(&self, id: &str) -> Result<PathBuf> {
+        let _lock = FileLock::exclusive(&self.dirs.lock("names"))?;
+        let name = self.records.read(id).map(|record| record.name);
+        let trash = self.records.remove(id, &self.dirs.trash())?;
+        if let Ok(name) = name {
+            self.unlink(&name);
+        }
+        Ok(trash)
+    }
+
+    /// Returns whether the monitor of a container lives.
+    pub fn is_monitored(&self, id: &str) -> Result<bool> {
+        FileLock::is_held(&self.dirs.monitor_lock(id))
+    }
+}
+
+fn name_taken(name: &str, owner: &str) -> anyhow::Error {
+    error::conflict(format!(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". \
+         You have to remove (or rename) that container to be able to reuse that name."
+    ))
+}
+
+/// Returns an id that no container has: 64 hexadecimal digits, the first 12 not all decimal, since they become a host name.
+pub fn new_id() -> Result<String> {
+    loop {
+        let mut bytes = [0; 32];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+            .context("make a random id")?;
+        let id = crate::oci::digest::hex(&bytes);
+        if id.as_bytes()[..12].iter().any(|b| !b.is_ascii_digit()) {
+            return Ok(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scratch(PathBuf, Containers);
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            drop(std::fs::remove_dir_all(&self.0));
+        }
+    }
+
+    fn scratch() -> Scratch {
+        let root = std::env::temp_dir().join(format!("aril-containers-{}", store::unique()));
+        let dirs = Dirs::new(root.join("data"), root.join("run"));
+        dirs.create().unwrap();
+        Scratch(root, Containers::new(&dirs))
+    }
+
+    fn record(id: &str, name: &str) -> Record {
+        Record {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            created: Timestamp::now(),
+            image: crate::oci::digest::sha256(b""),
+            layers: Vec::new(),
+            platform: "linux".into(),
+            config: Config::default(),
+            host_config: HostConfig::default(),
+            networking_config: NetworkingConfig::default(),
+            mounts: Vec::new(),
+        }
+    }
+
+    fn insert(containers: &Containers, id: &str, name: &str) -> Result<()> {
+        containers.insert(&containers.draft().unwrap(), &record(id, name))
+    }
+
+    #[test]
+    fn names_and_prefixes_resolve() {
+        let Scratch(_, containers) = &scratch();
+        let (one, two) = ("ab".repeat(32), format!("abcd{}", "0".repeat(60)));
+        insert(containers, &one, "web").unwrap();
+        insert(containers, &two, "abc").unwrap();
+        for (text, id) in [
+            ("web", &one),
+            ("/web", &one),
+            (&one[..], &one),
+            ("aba", &one),
+            ("abc", &two),
+        ] {
+            assert_eq!(&containers.resolve(text).unwrap(), id, "{text}");
+        }
+        for (text, kind) in [
+            ("ab", error::Kind::Invalid),
+            ("", error::Kind::Invalid),
+            ("x", error::Kind::NotFound),
+        ] {
+            assert_eq!(
+                error::kind(&containers.resolve(text).unwrap_err()),
+                Some(kind),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_container() {
+        let Scratch(_, containers) = &scratch();
+        let (one, two) = ("1a".repeat(32), "2b".repeat(32));
+        insert(containers, &one, "web").unwrap();
+        let error = insert(containers, &two, "web").unwrap_err();
+        assert_eq!(error::kind(&error), Some(error::Kind::Conflict));
+        insert(containers, &two, "db").unwrap();
+        assert!(containers.rename(&two, "web").is_err());
+        assert_eq!(containers.rename(&two, "sql").unwrap(), "db");
+        assert_eq!(containers.resolve("sql").unwrap(), two);
+        assert!(containers.resolve("db").is_err());
+        containers.remove(&one).unwrap();
+        insert(containers, &"3c".repeat(32), "web").unwrap();
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_name_does_not_hold_it() {
+        let Scratch(_, containers) = &scratch();
+        std::os::unix::fs::symlink("../containers/gone", containers.dirs.names().join("web"))
+            .unwrap();
+        assert!(containers.resolve("web").is_err());
+        insert(containers, &"1a".repeat(32), "web").unwrap();
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        assert_eq!(ExitStatus::killed(9).code(), 137);
+        assert_eq!(ExitStatus::not_started(Some(libc::ENOENT)).code(), 127);
+        assert_eq!(ExitStatus::not_started(Some(libc::EACCES)).code(), 126);
+        assert_eq!(ExitStatus::not_started(None).code(), 125);
+    }
+}
