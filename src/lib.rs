@@ -5,6 +5,8 @@ pub mod dirs;
 pub mod docker;
 pub mod error;
 pub mod event;
+pub mod network;
 pub mod oci;
 pub mod store;
 pub mod sys;
+pub mod volume;

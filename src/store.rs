@@ -168,6 +168,14 @@ pub fn unique() -> String {
     )
 }
 
+/// Returns 64 random hexadecimal digits, for the name of an object that has none.
+pub fn random_id() -> Result<String> {
+    let mut bytes = [0; 32];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("make a random id")?;
+    Ok(crate::oci::digest::hex(&bytes))
+}
+
 /// Reads a JSON document; the error is of kind `NotFound` if the file is missing.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = read_limited(path)?;

@@ -383,11 +383,7 @@ impl Reader {
             until: selection.until,
             ready: VecDeque::new(),
         };
-        let oldest = (1..)
-            .take_while(|number| numbered(path, *number).exists())
-            .last();
-        reader
-            .open_file(&oldest.map_or_else(|| path.to_owned(), |number| numbered(path, number)))?;
+        reader.open_file(&reader.oldest())?;
         if let Some(tail) = selection.tail {
             let mut last = VecDeque::new();
             while let Some(entry) = reader.next()? {

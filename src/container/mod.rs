@@ -432,10 +432,7 @@ fn name_taken(name: &str, owner: &str) -> anyhow::Error {
 /// Returns an id that no container has: 64 hexadecimal digits, the first 12 not all decimal, since they become a host name.
 pub fn new_id() -> Result<String> {
     loop {
-        let mut bytes = [0; 32];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-            .context("make a random id")?;
-        let id = crate::oci::digest::hex(&bytes);
+        let id = store::random_id()?;
         if id.as_bytes()[..12].iter().any(|b| !b.is_ascii_digit()) {
             return Ok(id);
         }
