@@ -5,6 +5,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+const INFALLIBLE: &str = "writing to a string does not fail";
+
 /// An entry of /etc/hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostsEntry {
@@ -30,13 +32,7 @@ pub fn append_hosts(text: &mut String, entries: &[HostsEntry]) {
         text.push('\n');
     }
     for entry in entries {
-        // Only writing to a string, which cannot fail.
-        drop(writeln!(
-            text,
-            "{}\t{}",
-            entry.address,
-            entry.names.join(" ")
-        ));
+        writeln!(text, "{}\t{}", entry.address, entry.names.join(" ")).expect(INFALLIBLE);
     }
 }
 
@@ -85,15 +81,15 @@ pub fn resolv_conf(host: &Resolver, asked: &Resolver, private: bool) -> String {
     let mut text =
         String::from("# Written by aril at each start; mount a file over it to have another.\n\n");
     for server in servers {
-        drop(writeln!(text, "nameserver {server}"));
+        writeln!(text, "nameserver {server}").expect(INFALLIBLE);
     }
     let search = or(&asked.search, &host.search);
     if !search.is_empty() && search != ["."] {
-        drop(writeln!(text, "search {}", search.join(" ")));
+        writeln!(text, "search {}", search.join(" ")).expect(INFALLIBLE);
     }
     let options = or(&asked.options, &host.options);
     if !options.is_empty() {
-        drop(writeln!(text, "options {}", options.join(" ")));
+        writeln!(text, "options {}", options.join(" ")).expect(INFALLIBLE);
     }
     text
 }
