@@ -5,6 +5,7 @@ pub mod dirs;
 pub mod docker;
 pub mod error;
 pub mod event;
+pub mod monitor;
 pub mod network;
 pub mod oci;
 pub mod store;

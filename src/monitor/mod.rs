@@ -1,0 +1,4 @@
+//! One process per running container: it starts the container's program, holds its streams, writes its log, and sees it end.
+
+pub mod control;
+pub mod stdio;
