@@ -21,6 +21,7 @@ use crate::docker::inspect::{Health, MountPoint};
 use crate::error;
 use crate::store::{self, Durability, FileLock, Records};
 
+pub mod check;
 pub mod logs;
 pub mod merge;
 pub mod mounts;
