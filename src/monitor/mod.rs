@@ -1,4 +1,6 @@
 //! One process per running container: it starts the container's program, holds its streams, writes its log, and sees it end.
 
+pub mod client;
 pub mod control;
+pub mod restart;
 pub mod stdio;
