@@ -60,38 +60,32 @@ pub fn wanted(policy: &RestartPolicy, ended: Ended) -> bool {
 mod tests {
     use super::*;
 
-    fn check(
-        name: &str,
-        most: u32,
-        exit_code: i32,
-        restarts: u32,
-        stopped_by_user: bool,
-        expected: bool,
-    ) {
-        let policy = RestartPolicy {
-            name: name.into(),
-            maximum_retry_count: most,
-        };
-        let ended = Ended {
-            exit_code,
-            restarts,
-            stopped_by_user,
-        };
-        assert_eq!(wanted(&policy, ended), expected, "{policy:?} {ended:?}");
-    }
-
     #[test]
     fn policies_decide_as_dockers() {
-        check("no", 0, 1, 0, false, false);
-        check("", 0, 1, 0, false, false);
-        check("always", 0, 0, 100, false, true);
-        check("always", 0, 0, 0, true, false);
-        check("unless-stopped", 0, 0, 0, false, true);
-        check("on-failure", 0, 0, 0, false, false);
-        check("on-failure", 0, 1, 100, false, true);
-        check("on-failure", 2, 1, 1, false, true);
-        check("on-failure", 2, 1, 2, false, false);
-        check("on-failure", 2, 1, 0, true, false);
+        // policy, most, exit code, restarts, stopped by the user, starts again
+        for (name, maximum_retry_count, exit_code, restarts, stopped_by_user, expected) in [
+            ("no", 0, 1, 0, false, false),
+            ("", 0, 1, 0, false, false),
+            ("always", 0, 0, 100, false, true),
+            ("always", 0, 0, 0, true, false),
+            ("unless-stopped", 0, 0, 0, false, true),
+            ("on-failure", 0, 0, 0, false, false),
+            ("on-failure", 0, 1, 100, false, true),
+            ("on-failure", 2, 1, 1, false, true),
+            ("on-failure", 2, 1, 2, false, false),
+            ("on-failure", 2, 1, 0, true, false),
+        ] {
+            let policy = RestartPolicy {
+                name: name.into(),
+                maximum_retry_count,
+            };
+            let ended = Ended {
+                exit_code,
+                restarts,
+                stopped_by_user,
+            };
+            assert_eq!(wanted(&policy, ended), expected, "{policy:?} {ended:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,40 @@
+//! The operations: one public function per verb, used by every front alike.
+//!
+//! An operation takes the [`Engine`] first and an options struct last, returns data and prints nothing. The truth is on
+//! disk; an engine holds no state, so any number of them may work at the same time.
+
+use anyhow::Result;
+
+use crate::container::{Container, Containers};
+use crate::dirs::Dirs;
+use crate::volume::Volumes;
+
+pub mod repair;
+
+/// What every operation needs: where things are.
+#[derive(Debug)]
+pub struct Engine {
+    /// Paths on disk.
+    pub dirs: Dirs,
+    /// The containers.
+    pub containers: Containers,
+    /// The volumes.
+    pub volumes: Volumes,
+}
+
+impl Engine {
+    /// Returns an engine over `dirs`, whose directories are made if they are missing; reads nothing.
+    pub fn open(dirs: Dirs) -> Result<Engine> {
+        use anyhow::Context as _;
+        dirs.create().with_context(|| format!("create {}", dirs.data().display()))?;
+        Ok(Engine { containers: Containers::new(&dirs), volumes: Volumes::new(&dirs), dirs })
+    }
+
+    /// Returns the container that `text` means, after repairing what a crash has left of it.
+    ///
+    /// Errors are those of [`Containers::resolve`].
+    pub fn container(&self, text: &str) -> Result<Container> {
+        let id = self.containers.resolve(text)?;
+        repair::container(self, self.containers.get(&id)?)
+    }
+}
