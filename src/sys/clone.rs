@@ -16,6 +16,8 @@ pub struct CloneOptions<'a> {
     pub namespaces: i32,
     /// A directory of the cgroup2 hierarchy to start in (kernel 5.7).
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whether the caller's parent becomes the parent of the new process too, and is the one to wait for it.
+    pub sibling: bool,
 }
 
 /// A child process that was not yet waited for.
@@ -45,6 +47,7 @@ struct Arguments {
 }
 
 const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_PARENT: u64 = 0x8000;
 const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
@@ -63,6 +66,11 @@ pub fn clone(options: &CloneOptions<'_>, child: impl FnOnce() -> i32) -> io::Res
         exit_signal: libc::SIGCHLD as u64,
         ..Arguments::default()
     };
+    if options.sibling {
+        // The exit signal is the caller's own; stating one is EINVAL.
+        arguments.flags |= CLONE_PARENT;
+        arguments.exit_signal = 0;
+    }
     if let Some(cgroup) = options.cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());

@@ -1,11 +1,17 @@
-//! Signals by pidfd, descriptors over an exec.
+//! Signals by pidfd, descriptors over an exec, our own binary as a file that nobody can write.
 #![expect(
     unsafe_code,
     reason = "pidfd_send_signal takes any signal number, and close_range has no safe wrapper"
 )]
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+
+use crate::sys::kernel::{self, Interface};
+use crate::sys::mount::{MountAttributes, clone_tree, set_attributes};
 
 /// Sends signal number `signal` (0 only asks whether the process exists) to the process behind `pidfd` (kernel 5.1).
 ///
@@ -46,5 +52,108 @@ pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// Closes every descriptor from `first` on but those in `keep` (kernel 5.9).
+///
+/// Only for a process that ends in an exec or in [`crate::sys::clone::exit_now`]: whatever still owns one of those
+/// descriptors must not be used or dropped any more. Marking them close-on-exec would not do where the path of the program
+/// or of its working directory may lead through /proc/self/fd (CVE-2024-21626).
+pub fn close_all_from(first: RawFd, keep: &mut [RawFd]) -> io::Result<()> {
+    keep.sort_unstable();
+    let mut next = first;
+    for &mut kept in keep {
+        if kept >= next {
+            if kept > next {
+                close_range(next, kept - 1)?;
+            }
+            next = kept + 1;
+        }
+    }
+    close_range(next, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
+    // SAFETY: this takes descriptors away from their owners; the callers of `close_all_from` promise that those are never
+    // used again. The call itself takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Returns whether the file that this process runs is on a read-only mount, or sealed in memory.
+pub fn runs_sealed() -> io::Result<bool> {
+    let exe = rustix::fs::open(
+        "/proc/self/exe",
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let mount = rustix::fs::fstatvfs(&exe)?;
+    if mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Ok(true);
+    }
+    // Only a memfd can be sealed; looking at its seals needs more than an O_PATH handle.
+    let Ok(exe) = File::open("/proc/self/exe") else {
+        return Ok(false);
+    };
+    Ok(rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
+}
+
+/// Returns our own binary as a file to execute that no process can write, even through /proc/PID/exe (CVE-2019-5736).
+///
+/// It is a detached, read-only clone of the binary's mount; where that cannot be made (kernel 5.12, CAP_SYS_ADMIN), a
+/// sealed copy in memory, which costs as much memory as the binary is long. Execute it by `execveat` with AT_EMPTY_PATH
+/// or as /proc/self/fd/N.
+pub fn sealed_exe() -> io::Result<OwnedFd> {
+    if !kernel::forced_off(Interface::DetachedExe)
+        && let Ok(exe) = read_only_exe()
+    {
+        return Ok(exe);
+    }
+    let copy = rustix::fs::memfd_create("aril", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = File::from(copy);
+    io::copy(&mut File::open("/proc/self/exe")?, &mut file)?;
+    rustix::fs::fcntl_add_seals(
+        &file,
+        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
+    )?;
+    Ok(file.into())
+}
+
+fn read_only_exe() -> io::Result<OwnedFd> {
+    let exe = rustix::fs::open(
+        "/proc/self/exe",
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let clone = clone_tree(exe.as_fd(), false)?;
+    let read_only = MountAttributes {
+        set: libc::MOUNT_ATTR_RDONLY,
+        ..MountAttributes::default()
+    };
+    set_attributes(clone.as_fd(), read_only, false)?;
+    Ok(clone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_copy_cannot_be_written() {
+        let exe = sealed_exe().unwrap();
+        let path = format!("/proc/self/fd/{}", exe.as_raw_fd());
+        assert!(
+            std::fs::OpenOptions::new().write(true).open(&path).is_err(),
+            "the sealed binary was opened for writing"
+        );
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().len(),
+            std::fs::metadata("/proc/self/exe").unwrap().len()
+        );
     }
 }

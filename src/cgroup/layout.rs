@@ -1,0 +1,206 @@
+//! Which cgroup hierarchies this host has: v1, v2, or both ("hybrid").
+//!
+//! Found in the mount table, never assumed: controllers may be mounted together (`cpu,cpuacct`), apart, or not at all, and
+//! a v1 host may have a v2 hierarchy beside (`/sys/fs/cgroup/unified`) that owns some controllers or none.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+/// One mounted hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Its v1 controllers (`cpu`, `cpuacct`), or `name=systemd` for one without; empty for v2.
+    pub controllers: Vec<String>,
+    /// Where it is mounted.
+    pub mount: PathBuf,
+}
+
+/// The hierarchies of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The v1 hierarchies, in the order of the mount table.
+    pub v1: Vec<Hierarchy>,
+    /// The v2 hierarchy.
+    pub unified: Option<Hierarchy>,
+}
+
+/// The controllers of v1; what else stands among the options of a mount is no controller.
+const V1_CONTROLLERS: [&str; 14] = [
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "debug",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "misc",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+];
+
+impl Host {
+    /// Returns the v1 hierarchy that `controller` is mounted on.
+    pub fn v1_of(&self, controller: &str) -> Option<&Hierarchy> {
+        let has = |hierarchy: &&Hierarchy| hierarchy.controllers.iter().any(|c| c == controller);
+        self.v1.iter().find(has)
+    }
+
+    /// Returns the controllers that the v2 hierarchy offers at its root.
+    pub fn unified_controllers(&self) -> Vec<String> {
+        let Some(unified) = &self.unified else {
+            return Vec::new();
+        };
+        // A hierarchy without the file offers nothing; that is then the error of whoever needs a controller.
+        std::fs::read_to_string(unified.mount.join("cgroup.controllers"))
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Returns whether containers live in the v2 hierarchy alone.
+    pub fn is_v2(&self) -> bool {
+        self.v1.is_empty() && self.unified.is_some()
+    }
+
+    /// Returns whether memory and swap together can be limited on this host.
+    pub fn can_limit_swap(&self) -> bool {
+        match self.v1_of("memory") {
+            Some(hierarchy) => hierarchy.mount.join("memory.memsw.limit_in_bytes").exists(),
+            // Swap is accounted for on every v2 hierarchy with a memory controller; only swapaccount=0 took that away,
+            // which kernel 6.1 no longer knows.
+            None => self.unified.is_some(),
+        }
+    }
+}
+
+/// Looks at the hierarchies of this host.
+///
+/// Costs one `statfs` on a v2 host, and the reading of the mount table elsewhere.
+pub fn detect() -> Result<Host> {
+    if let Some(host) = plain_v2() {
+        return Ok(host);
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("read the mount table")?;
+    Ok(parse(&mounts))
+}
+
+/// The layout of nearly every host of today, without a look at a mount table that may have thousands of lines.
+fn plain_v2() -> Option<Host> {
+    let mount = Path::new("/sys/fs/cgroup");
+    let kind = rustix::fs::statfs(mount).ok()?.f_type;
+    (kind == libc::CGROUP2_SUPER_MAGIC).then(|| Host {
+        v1: Vec::new(),
+        unified: Some(Hierarchy {
+            controllers: Vec::new(),
+            mount: mount.to_owned(),
+        }),
+    })
+}
+
+/// Reads a mount table (proc_pid_mountinfo(5)): `… ROOT MOUNTPOINT OPTIONS … - TYPE SOURCE SUPER_OPTIONS`.
+fn parse(mountinfo: &str) -> Host {
+    let mut host = Host::default();
+    for line in mountinfo.lines() {
+        let Some((mount, file_system)) = line.split_once(" - ") else {
+            continue;
+        };
+        let mut fields = file_system.split(' ');
+        let kind = fields.next().unwrap_or_default();
+        if kind != "cgroup" && kind != "cgroup2" {
+            continue;
+        }
+        let Some(point) = mount.split(' ').nth(4) else {
+            continue;
+        };
+        let mut hierarchy = Hierarchy {
+            controllers: Vec::new(),
+            mount: PathBuf::from(unescape(point)),
+        };
+        if kind == "cgroup2" {
+            host.unified.get_or_insert(hierarchy);
+            continue;
+        }
+        let options = fields.nth(1).unwrap_or_default();
+        hierarchy.controllers = options
+            .split(',')
+            .filter(|option| V1_CONTROLLERS.contains(option) || option.starts_with("name="))
+            .map(str::to_owned)
+            .collect();
+        // A hierarchy that is mounted twice is used where it was mounted first.
+        if !host
+            .v1
+            .iter()
+            .any(|known| known.controllers == hierarchy.controllers)
+        {
+            host.v1.push(hierarchy);
+        }
+    }
+    host
+}
+
+/// Undoes the octal escapes of blanks and backslashes.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(mountinfo: &str, v1: &[(&str, &str)], unified: Option<&str>) {
+        let host = parse(mountinfo);
+        let found: Vec<(String, String)> = host
+            .v1
+            .iter()
+            .map(|h| (h.controllers.join(","), h.mount.display().to_string()))
+            .collect();
+        let expected: Vec<(String, String)> = v1
+            .iter()
+            .map(|(c, m)| ((*c).to_owned(), (*m).to_owned()))
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(
+            host.unified.map(|h| h.mount.display().to_string()),
+            unified.map(str::to_owned)
+        );
+    }
+
+    #[test]
+    fn layouts_are_told_apart() {
+        check(
+            "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate",
+            &[],
+            Some("/sys/fs/cgroup"),
+        );
+        check(
+            "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+             32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:3 - cgroup cgroup rw,cpu,cpuacct\n\
+             33 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+             34 31 0:32 / /elsewhere rw - cgroup cgroup rw,memory\n\
+             35 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,release_agent=/x,name=systemd\n\
+             36 31 0:38 / /sys/fs/cgroup/uni\\040fied rw - cgroup2 cgroup2 rw",
+            &[
+                ("cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct"),
+                ("memory", "/sys/fs/cgroup/memory"),
+                ("name=systemd", "/sys/fs/cgroup/systemd"),
+            ],
+            Some("/sys/fs/cgroup/uni fied"),
+        );
+        check("22 27 0:21 / /proc rw - proc proc rw", &[], None);
+    }
+
+    #[test]
+    fn this_host_has_some_hierarchy() {
+        let host = detect().unwrap();
+        assert!(host.unified.is_some() || !host.v1.is_empty());
+    }
+}
