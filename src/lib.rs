@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod container;
 pub mod dirs;
 pub mod docker;
+pub mod engine;
 pub mod error;
 pub mod event;
 pub mod monitor;

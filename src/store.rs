@@ -44,11 +44,17 @@ impl FileLock {
 
     /// Returns the exclusive lock on `path`, or nothing if somebody holds it.
     pub fn try_exclusive(path: &Path) -> Result<Option<FileLock>> {
-        let file = open_lock(path)?;
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
-            Ok(_) => Ok(Some(FileLock { _file: file })),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
-            Err(errno) => Err(errno).with_context(|| format!("lock {}", path.display())),
+        loop {
+            let file = open_lock(path)?;
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
+                // The file may have left with its object meanwhile: then the lock is on nothing.
+                Ok(_) if !same_file(&file, path) => {}
+                Ok(_) => return Ok(Some(FileLock { _file: file })),
+                Err(Errno::EAGAIN | Errno::EACCES) => return Ok(None),
+                Err(errno) => {
+                    return Err(errno).with_context(|| format!("lock {}", path.display()));
+                }
+            }
         }
     }
 
@@ -79,7 +85,7 @@ impl FileLock {
                     Ok(_) => break,
                 }
             }
-            // The file may have left with its object while this waited: then the lock is on nothing.
+            // As above, while this waited.
             if same_file(&file, path) {
                 return Ok(FileLock { _file: file });
             }
@@ -174,6 +180,14 @@ pub fn random_id() -> Result<String> {
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .context("make a random id")?;
     Ok(crate::oci::digest::hex(&bytes))
+}
+
+/// Returns what tells this boot of the machine from all others.
+pub fn boot_id() -> String {
+    let path = "/proc/sys/kernel/random/boot_id";
+    std::fs::read_to_string(path)
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// Reads a JSON document; the error is of kind `NotFound` if the file is missing.

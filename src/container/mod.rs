@@ -8,6 +8,7 @@
 //! one lock, so a link without its container was left by a crash and counts for nothing.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -415,6 +416,40 @@ impl Containers {
             self.unlink(&name);
         }
         Ok(trash)
+    }
+
+    /// Takes the lock of a container's monitor, making its run directory; nothing if somebody has it.
+    pub fn try_lock(&self, id: &str) -> Result<Option<FileLock>> {
+        let dir = self.dirs.container_run(id);
+        let is = |error: &anyhow::Error, kind| {
+            error
+                .root_cause()
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| error.kind() == kind)
+        };
+        loop {
+            match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(error).with_context(|| format!("create {}", dir.display()));
+                }
+                _ => {}
+            }
+            match FileLock::try_exclusive(&self.dirs.monitor_lock(id)) {
+                // A monitor that ended took the directory with it.
+                Err(error) if is(&error, ErrorKind::NotFound) => {}
+                taken => return taken,
+            }
+        }
+    }
+
+    /// Deletes the run directory of a container, and the lock with it, which the caller holds.
+    pub fn clear_run(&self, id: &str) {
+        let dir = self.dirs.container_run(id);
+        if let Err(error) = std::fs::remove_dir_all(&dir)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!("delete {}: {error}", dir.display());
+        }
     }
 
     /// Returns whether the monitor of a container lives.

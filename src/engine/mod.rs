@@ -26,8 +26,13 @@ impl Engine {
     /// Returns an engine over `dirs`, whose directories are made if they are missing; reads nothing.
     pub fn open(dirs: Dirs) -> Result<Engine> {
         use anyhow::Context as _;
-        dirs.create().with_context(|| format!("create {}", dirs.data().display()))?;
-        Ok(Engine { containers: Containers::new(&dirs), volumes: Volumes::new(&dirs), dirs })
+        dirs.create()
+            .with_context(|| format!("create {}", dirs.data().display()))?;
+        Ok(Engine {
+            containers: Containers::new(&dirs),
+            volumes: Volumes::new(&dirs),
+            dirs,
+        })
     }
 
     /// Returns the container that `text` means, after repairing what a crash has left of it.

@@ -6,19 +6,91 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::Engine;
 use crate::container::{Container, ExitStatus, Phase};
-use crate::store::FileLock;
+use crate::monitor::removal;
+use crate::{cgroup, error, event, store};
 
 /// Returns `container` as it is after a repair, if it needed one.
+///
+/// The error is of kind `NotFound` if the repair was to remove it.
 pub fn container(engine: &Engine, container: Container) -> Result<Container> {
     let id = &container.record.id;
     if !container.status.phase.needs_monitor() || engine.containers.is_monitored(id)? {
         return Ok(container);
     }
-    repair(engine, &container)?;
+    repair(engine, id).with_context(|| format!("repair container {}", container.record.name))?;
     engine.containers.get(id)
+}
+
+/// Returns those of `containers` that are left after all that need it are repaired.
+pub fn containers(engine: &Engine, containers: Vec<Container>) -> Result<Vec<Container>> {
+    let mut left = Vec::with_capacity(containers.len());
+    for candidate in containers {
+        match container(engine, candidate) {
+            Ok(container) => left.push(container),
+            Err(error) if error::is(&error, error::Kind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(left)
+}
+
+fn repair(engine: &Engine, id: &str) -> Result<()> {
+    let Some(_lock) = engine.containers.try_lock(id)? else {
+        return Ok(());
+    };
+    let container = engine.containers.get(id)?;
+    if !container.status.phase.needs_monitor() {
+        return Ok(());
+    }
+    let (record, mut status) = (container.record, container.status);
+    clear_cgroup(&status.cgroup)?;
+    let same_boot = status.boot_id == store::boot_id();
+    let died = if same_boot {
+        ExitStatus::MONITOR_DIED
+    } else {
+        ExitStatus::MACHINE_DIED
+    };
+    status.phase = Phase::Exited;
+    status.pid = 0;
+    status.exit_code = died.code();
+    status.finished_at = Some(Timestamp::now());
+    engine.containers.set_status(id, &status)?;
+    let mut attributes = removal::attributes(&record);
+    attributes.insert("exitCode".to_owned(), died.code().to_string());
+    event::record(&engine.dirs, "container", "die", id, attributes);
+    if record.host_config.auto_remove {
+        removal::remove(&engine.dirs, &record, true)?;
+    }
+    engine.containers.clear_run(id);
+    let why = if same_boot {
+        "its monitor was killed"
+    } else {
+        "the machine went down"
+    };
+    let done = if record.host_config.auto_remove {
+        "removed"
+    } else {
+        "marked as ended"
+    };
+    tracing::warn!(
+        "repaired container {}: {why} while it ran; it is {done}",
+        record.name
+    );
+    Ok(())
+}
+
+/// Ends every process in the cgroup and removes it; an empty path means that there was none yet.
+pub fn clear_cgroup(path: &str) -> Result<()> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    let host = cgroup::layout::detect()?;
+    let cgroup = cgroup::open(&host, Path::new(path))?;
+    cgroup.kill_all()?;
+    cgroup.remove()
 }

@@ -2,5 +2,6 @@
 
 pub mod client;
 pub mod control;
+pub mod removal;
 pub mod restart;
 pub mod stdio;
