@@ -42,13 +42,6 @@ pub enum Request {
     Resize(Size),
     /// To run another process; three descriptors come along (its streams), or with a terminal none.
     Exec(Box<ExecRequest>),
-    /// To tell the terminal of exec session `id` its size.
-    ResizeExec {
-        /// As in [`Reply::ExecStarted`].
-        id: String,
-        /// Rows and columns.
-        size: Size,
-    },
     /// To send a signal to the first process.
     Signal(i32),
     /// To end the container: `signal`, and SIGKILL after `timeout_s` seconds; below zero never.

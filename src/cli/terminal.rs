@@ -1,0 +1,553 @@
+//! Between the local terminal and a container: raw mode, size, keys that detach, signals, and the bytes themselves.
+//!
+//! One loop over poll. Input waits in a small buffer while the other side does not take it, so that output goes on
+//! meanwhile.
+
+use std::collections::VecDeque;
+use std::io::IsTerminal as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+use crate::monitor::client::Connection;
+use crate::monitor::control::{self, Reply, Request, Size};
+use crate::monitor::stdio;
+
+const CHUNK_BYTES: usize = 64 << 10;
+/// The head of a frame on a stream without terminal; see [`crate::monitor::control`].
+const HEADER_BYTES: usize = 8;
+
+/// The other side's descriptors.
+#[derive(Debug, Default)]
+pub struct Remote {
+    /// Takes input.
+    pub input: Option<OwnedFd>,
+    /// Give output.
+    pub outputs: Vec<Output>,
+}
+
+/// A descriptor that gives output.
+#[derive(Debug)]
+pub struct Output {
+    /// The descriptor.
+    pub from: OwnedFd,
+    /// What it carries.
+    pub carries: Carries,
+}
+
+/// What a descriptor carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Frames of standard output and standard error.
+    Frames,
+    /// Standard output, or all of a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Where the other side's terminal is.
+#[derive(Clone, Copy, Debug)]
+pub enum Far<'a> {
+    /// There is none.
+    None,
+    /// The monitor has it.
+    Monitor,
+    /// This process has its master side.
+    Here(BorrowedFd<'a>),
+}
+
+/// What the loop is to do.
+#[derive(Debug)]
+pub struct Relay<'a> {
+    /// Where the end is told and signals are sent.
+    pub connection: &'a Connection,
+    /// Where the other side's terminal is.
+    pub terminal: Far<'a>,
+    /// Whether signals that this process gets are sent on.
+    pub proxy_signals: bool,
+    /// Whether the outputs are the program's own, as those of exec are: then they may stay open after its end, in the
+    /// hands of what it has started.
+    pub direct: bool,
+    /// Keys that detach, only looked for with a terminal; empty for none.
+    pub detach_keys: &'a [u8],
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The program has ended; as of a shell.
+    Exited(i32),
+    /// The user detached, and the program goes on.
+    Detached,
+}
+
+/// Local standard input in raw mode; as it was before when this is dropped.
+#[derive(Debug)]
+struct RawMode(Termios);
+
+impl RawMode {
+    fn enter() -> Result<RawMode> {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).context("read the terminal's mode")?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(&stdin, OptionalActions::Drain, &raw).context("set the terminal's mode")?;
+        Ok(RawMode(before))
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        if let Err(errno) = tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.0) {
+            tracing::debug!("reset the terminal's mode: {errno}");
+        }
+    }
+}
+
+/// Returns the size of the local terminal; none if standard output is no terminal.
+pub fn size() -> Option<Size> {
+    let size = tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some(Size {
+        height: size.ws_row,
+        width: size.ws_col,
+    })
+}
+
+/// Moves bytes, signals and sizes until the program has ended and all its output is here, or the user detaches.
+pub fn relay(remote: Remote, relay: &Relay<'_>) -> Result<Outcome> {
+    let terminal = !matches!(relay.terminal, Far::None);
+    let takes_input = remote.input.is_some();
+    let raw = terminal && takes_input && std::io::stdin().is_terminal();
+    let _raw = raw.then(RawMode::enter).transpose()?;
+    let signals = signals(relay)?;
+    let mut state = State::new(
+        remote,
+        relay,
+        if terminal { relay.detach_keys } else { &[] },
+    )?;
+    state.tell_size();
+    loop {
+        if let Some(outcome) = state.outcome() {
+            return Ok(outcome);
+        }
+        let stdin = std::io::stdin();
+        let mut sources = vec![(Source::Signals, signals.as_fd(), PollFlags::IN)];
+        if state.listens {
+            sources.push((Source::Control, relay.connection.as_fd(), PollFlags::IN));
+        }
+        if state.reads_stdin() {
+            sources.push((Source::Stdin, stdin.as_fd(), PollFlags::IN));
+        }
+        if let (Some(input), false) = (&state.remote.input, state.pending.is_empty()) {
+            sources.push((Source::Input, input.as_fd(), PollFlags::OUT));
+        }
+        for (number, output) in state.remote.outputs.iter().enumerate() {
+            sources.push((Source::Output(number), output.from.as_fd(), PollFlags::IN));
+        }
+        let mut fds: Vec<PollFd<'_>> = sources
+            .iter()
+            .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
+            .collect();
+        rustix::io::retry_on_intr(|| poll(&mut fds, None)).context("wait for the container")?;
+        let ready: Vec<Source> = sources
+            .iter()
+            .zip(&fds)
+            .filter(|(_, fd)| !fd.revents().is_empty())
+            .map(|((source, ..), _)| *source)
+            .collect();
+        // Outputs last and from the end, since one that has ended is taken out of the list.
+        for source in ready
+            .iter()
+            .filter(|source| !matches!(source, Source::Output(_)))
+        {
+            match source {
+                Source::Control => state.hear()?,
+                Source::Signals => state.take_signals(&signals)?,
+                Source::Stdin => state.read_stdin()?,
+                Source::Input | Source::Output(_) => state.feed(),
+            }
+        }
+        for source in ready.iter().rev() {
+            if let Source::Output(number) = source {
+                state.pump(*number)?;
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Control,
+    Signals,
+    Stdin,
+    Input,
+    Output(usize),
+}
+
+/// Blocks the signals that are sent on, and the change of the terminal's size, and returns where they can be read.
+fn signals(relay: &Relay<'_>) -> Result<SignalFd> {
+    let mut set = SigSet::empty();
+    if !matches!(relay.terminal, Far::None) {
+        set.add(Signal::SIGWINCH);
+    }
+    if relay.proxy_signals {
+        // What ends, stops or tells something to a program; SIGCHLD and SIGPIPE are this process's own.
+        let ours = [
+            Signal::SIGKILL,
+            Signal::SIGSTOP,
+            Signal::SIGCHLD,
+            Signal::SIGPIPE,
+            Signal::SIGURG,
+        ];
+        let faults = [
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGFPE,
+            Signal::SIGILL,
+            Signal::SIGTRAP,
+            Signal::SIGABRT,
+        ];
+        for signal in
+            Signal::iterator().filter(|signal| !ours.contains(signal) && !faults.contains(signal))
+        {
+            set.add(signal);
+        }
+    }
+    set.thread_block().context("block signals")?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    SignalFd::with_flags(&set, flags).context("receive signals")
+}
+
+struct State<'a> {
+    remote: Remote,
+    relay: &'a Relay<'a>,
+    /// Input that the other side has not taken yet.
+    pending: VecDeque<u8>,
+    stdin_open: bool,
+    keys: DetachKeys<'a>,
+    frames: Frames,
+    exit_code: Option<i32>,
+    detached: bool,
+    /// Whether the monitor may still say something.
+    listens: bool,
+    chunk: Vec<u8>,
+}
+
+impl<'a> State<'a> {
+    fn new(remote: Remote, relay: &'a Relay<'a>, detach_keys: &'a [u8]) -> Result<State<'a>> {
+        if let Some(input) = &remote.input {
+            rustix::io::ioctl_fionbio(input, true).context("make a stream non-blocking")?;
+        }
+        Ok(State {
+            stdin_open: remote.input.is_some(),
+            remote,
+            relay,
+            pending: VecDeque::new(),
+            keys: DetachKeys {
+                sequence: detach_keys,
+                matched: 0,
+            },
+            frames: Frames::default(),
+            exit_code: None,
+            detached: false,
+            listens: true,
+            chunk: vec![0; CHUNK_BYTES],
+        })
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        if self.detached && self.pending.is_empty() {
+            return Some(Outcome::Detached);
+        }
+        let code = self.exit_code.filter(|_| self.remote.outputs.is_empty())?;
+        Some(Outcome::Exited(code))
+    }
+
+    fn reads_stdin(&self) -> bool {
+        self.stdin_open && !self.detached && self.pending.is_empty()
+    }
+
+    fn read_stdin(&mut self) -> Result<()> {
+        match rustix::io::read(std::io::stdin(), &mut self.chunk[..]) {
+            Ok(0) => {
+                self.stdin_open = false;
+                self.feed();
+            }
+            Ok(count) => {
+                let (bytes, detach) = self.keys.filter(&self.chunk[..count]);
+                self.pending.extend(bytes);
+                self.detached = detach;
+                self.feed();
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // A terminal that is gone, or that belongs to another foreground group, is an end like any other.
+            Err(Errno::IO) => self.stdin_open = false,
+            Err(errno) => return Err(errno).context("read standard input"),
+        }
+        Ok(())
+    }
+
+    /// Gives the other side what it takes, and ends its input after the last byte.
+    fn feed(&mut self) {
+        while let (Some(input), false) = (&self.remote.input, self.pending.is_empty()) {
+            match rustix::io::write(input, self.pending.as_slices().0) {
+                Ok(count) => drop(self.pending.drain(..count)),
+                Err(Errno::AGAIN | Errno::INTR) => return,
+                // The program does not read on; that is its right.
+                Err(_) => {
+                    self.pending.clear();
+                    self.stdin_open = false;
+                }
+            }
+        }
+        if !self.stdin_open
+            && let Some(input) = self.remote.input.take()
+        {
+            // A socket has both directions, so only one of them ends; anything else ends by being closed.
+            match rustix::net::shutdown(&input, Shutdown::Write) {
+                Ok(()) | Err(Errno::NOTSOCK | Errno::NOTCONN) => {}
+                Err(errno) => tracing::debug!("end the input of the container: {errno}"),
+            }
+        }
+    }
+
+    /// Moves one chunk of output; false if there was none.
+    fn pump(&mut self, number: usize) -> Result<bool> {
+        let output = &self.remote.outputs[number];
+        let count = match rustix::io::read(&output.from, &mut self.chunk[..]) {
+            Ok(count) => count,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+            // The other side of a terminal has gone, or a socket was reset.
+            Err(Errno::IO | Errno::CONNRESET) => 0,
+            Err(errno) => return Err(errno).context("read the output of the container"),
+        };
+        let carries = output.carries;
+        if count == 0 {
+            self.remote.outputs.remove(number);
+            return Ok(false);
+        }
+        let bytes = &self.chunk[..count];
+        let written = match carries {
+            Carries::Stdout => write(std::io::stdout(), bytes),
+            Carries::Stderr => write(std::io::stderr(), bytes),
+            Carries::Frames => self.frames.take(bytes, |stderr, bytes| {
+                if stderr {
+                    write(std::io::stderr(), bytes)
+                } else {
+                    write(std::io::stdout(), bytes)
+                }
+            }),
+        };
+        written.map(|()| true)
+    }
+
+    /// Takes what the program has written before its end; what it has left behind may keep the outputs open for ever.
+    fn drain(&mut self) -> Result<()> {
+        while let Some(output) = self.remote.outputs.first() {
+            rustix::io::ioctl_fionbio(&output.from, true).context("make a stream non-blocking")?;
+            let before = self.remote.outputs.len();
+            if !self.pump(0)? && self.remote.outputs.len() == before {
+                self.remote.outputs.remove(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the monitor has to say.
+    fn hear(&mut self) -> Result<()> {
+        match control::receive::<Reply>(self.relay.connection.as_fd())? {
+            Some((Reply::Exited { code }, _)) => {
+                self.exit_code = Some(code);
+                if self.relay.direct {
+                    self.drain()?;
+                }
+            }
+            Some((Reply::Failed(failure), _)) => tracing::warn!("{}", failure.message),
+            Some(_) => {}
+            None if self.exit_code.is_none() => {
+                anyhow::bail!("the monitor of the container has ended unexpectedly");
+            }
+            None => self.listens = false,
+        }
+        Ok(())
+    }
+
+    fn take_signals(&mut self, signals: &SignalFd) -> Result<()> {
+        while let Some(info) = signals.read_signal().context("read signals")? {
+            let number = i32::try_from(info.ssi_signo).unwrap_or_default();
+            if number == Signal::SIGWINCH as i32 && !matches!(self.relay.terminal, Far::None) {
+                self.tell_size();
+            } else if let Err(error) = self.relay.connection.send(&Request::Signal(number), &[]) {
+                tracing::debug!("send signal {number}: {error:#}");
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_size(&self) {
+        let Some(size) = size() else { return };
+        let told = match self.relay.terminal {
+            Far::None => Ok(()),
+            Far::Monitor => self.relay.connection.send(&Request::Resize(size), &[]),
+            Far::Here(terminal) => stdio::set_size(terminal, size),
+        };
+        if let Err(error) = told {
+            tracing::debug!("tell the size of the terminal: {error:#}");
+        }
+    }
+}
+
+/// Writes all of `bytes` past the buffers of the standard library.
+fn write(to: impl AsFd, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to.as_fd(), bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            // Somebody made the terminal non-blocking.
+            Err(Errno::AGAIN) => {
+                let mut fds = [PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)];
+                rustix::io::retry_on_intr(|| poll(&mut fds, None))
+                    .context("wait for the output")?;
+            }
+            Err(errno) => {
+                return Err(std::io::Error::from(errno))
+                    .context("write the output of the container");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes frames apart that arrive in any pieces.
+#[derive(Debug, Default)]
+struct Frames {
+    header: Vec<u8>,
+    left: usize,
+    stderr: bool,
+}
+
+impl Frames {
+    fn take(
+        &mut self,
+        mut bytes: &[u8],
+        mut each: impl FnMut(bool, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                let missing = HEADER_BYTES - self.header.len();
+                let (part, rest) = bytes.split_at(missing.min(bytes.len()));
+                self.header.extend_from_slice(part);
+                bytes = rest;
+                if self.header.len() < HEADER_BYTES {
+                    return Ok(());
+                }
+                let length = [
+                    self.header[4],
+                    self.header[5],
+                    self.header[6],
+                    self.header[7],
+                ];
+                self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or_default();
+                self.stderr = self.header[0] == 2;
+                self.header.clear();
+            }
+            let (part, rest) = bytes.split_at(self.left.min(bytes.len()));
+            if !part.is_empty() {
+                each(self.stderr, part)?;
+            }
+            self.left -= part.len();
+            bytes = rest;
+        }
+        Ok(())
+    }
+}
+
+/// Looks for a sequence of keys; what may be its start is held back until it is decided.
+#[derive(Debug)]
+struct DetachKeys<'a> {
+    sequence: &'a [u8],
+    matched: usize,
+}
+
+impl DetachKeys<'_> {
+    /// Returns what of `bytes` goes on, and whether the sequence is complete.
+    fn filter(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
+        if self.sequence.is_empty() {
+            return (bytes.to_vec(), false);
+        }
+        let mut passed = Vec::with_capacity(bytes.len() + self.matched);
+        for byte in bytes {
+            if *byte != self.sequence[self.matched] {
+                passed.extend_from_slice(&self.sequence[..self.matched]);
+                self.matched = 0;
+            }
+            if *byte == self.sequence[self.matched] {
+                self.matched += 1;
+                if self.matched == self.sequence.len() {
+                    return (passed, true);
+                }
+            } else {
+                passed.push(*byte);
+            }
+        }
+        (passed, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_taken_apart_whatever_the_pieces() {
+        let stream = b"\x01\0\0\0\0\0\0\x03one\x02\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\x04two!";
+        for size in 1..stream.len() {
+            let mut frames = Frames::default();
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            for piece in stream.chunks(size) {
+                let each = |stderr, bytes: &[u8]| {
+                    if stderr { &mut err } else { &mut out }.extend_from_slice(bytes);
+                    Ok(())
+                };
+                frames.take(piece, each).unwrap();
+            }
+            assert_eq!(
+                (out.as_slice(), err.as_slice()),
+                (&b"one"[..], &b"two!"[..]),
+                "pieces of {size}"
+            );
+        }
+    }
+
+    fn keys(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
+        let mut keys = DetachKeys {
+            sequence: &[16, 17],
+            matched: 0,
+        };
+        let mut passed = Vec::new();
+        for piece in pieces {
+            let (bytes, detach) = keys.filter(piece);
+            passed.extend(bytes);
+            if detach {
+                return (passed, true);
+            }
+        }
+        (passed, false)
+    }
+
+    #[test]
+    fn detach_keys_are_found_and_nothing_else_is_lost() {
+        assert_eq!(keys(&[b"ab\x10\x11"]), (b"ab".to_vec(), true));
+        assert_eq!(keys(&[b"\x10", b"\x11"]), (Vec::new(), true));
+        assert_eq!(keys(&[b"\x10", b"x\x11"]), (b"\x10x\x11".to_vec(), false));
+        assert_eq!(keys(&[b"\x10\x10\x11"]), (b"\x10".to_vec(), true));
+        assert_eq!(keys(&[b"\x10"]), (Vec::new(), false));
+    }
+}
