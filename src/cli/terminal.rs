@@ -20,6 +20,8 @@ use crate::monitor::control::{self, Reply, Request, Size};
 use crate::monitor::stdio;
 
 const CHUNK_BYTES: usize = 64 << 10;
+/// A program that ignores a request to end must not hold the user; after so many this process ends by itself.
+const FORCED_EXIT: u32 = 3;
 /// The head of a frame on a stream without terminal; see [`crate::monitor::control`].
 const HEADER_BYTES: usize = 8;
 
@@ -235,6 +237,7 @@ struct State<'a> {
     frames: Frames,
     exit_code: Option<i32>,
     detached: bool,
+    interrupts: u32,
     /// Whether the monitor may still say something.
     listens: bool,
     chunk: Vec<u8>,
@@ -257,6 +260,7 @@ impl<'a> State<'a> {
             frames: Frames::default(),
             exit_code: None,
             detached: false,
+            interrupts: 0,
             listens: true,
             chunk: vec![0; CHUNK_BYTES],
         })
@@ -384,7 +388,15 @@ impl<'a> State<'a> {
             let number = i32::try_from(info.ssi_signo).unwrap_or_default();
             if number == Signal::SIGWINCH as i32 && !matches!(self.relay.terminal, Far::None) {
                 self.tell_size();
-            } else if let Err(error) = self.relay.connection.send(&Request::Signal(number), &[]) {
+                continue;
+            }
+            if [Signal::SIGINT as i32, Signal::SIGTERM as i32].contains(&number) {
+                self.interrupts += 1;
+                if self.interrupts == FORCED_EXIT {
+                    anyhow::bail!("got {FORCED_EXIT} SIGTERM/SIGINTs, forcefully exiting");
+                }
+            }
+            if let Err(error) = self.relay.connection.send(&Request::Signal(number), &[]) {
                 tracing::debug!("send signal {number}: {error:#}");
             }
         }
