@@ -92,6 +92,11 @@ impl Dirs {
         self.containers().join(id)
     }
 
+    /// Returns the log of one container, as docker names it.
+    pub fn container_log(&self, id: &str) -> PathBuf {
+        self.container(id).join(format!("{id}-json.log"))
+    }
+
     /// Returns the directory of the links from names to containers.
     pub fn names(&self) -> PathBuf {
         self.data.join("names")

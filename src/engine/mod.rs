@@ -9,6 +9,9 @@ use crate::container::{Container, Containers};
 use crate::dirs::Dirs;
 use crate::volume::Volumes;
 
+pub mod attach;
+pub mod inspect;
+pub mod lifecycle;
 pub mod repair;
 
 /// What every operation needs: where things are.

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,11 +26,12 @@ pub struct Connection {
 
 /// Starts the monitor of container `id`; it waits for [`Request::Start`] on the connection that is returned.
 ///
-/// `program` is this binary, in a form that containers cannot write to.
-pub fn spawn(dirs: &Dirs, program: &Path, id: &str) -> Result<Connection> {
+/// `program` is this binary, as a file that containers cannot write to.
+pub fn spawn(dirs: &Dirs, program: &OwnedFd, id: &str) -> Result<Connection> {
     let (ours, theirs) = pair(SocketType::SEQPACKET)?;
     let path = |path: &Path| path.as_os_str().to_owned();
-    Command::new(program)
+    Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
+        .arg0("aril")
         .arg("--root")
         .arg(path(dirs.data()))
         .arg("--run")

@@ -1,0 +1,130 @@
+//! What is said of a container: its whole document.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::Engine;
+use crate::container::{Container, Phase, Status, merge};
+use crate::docker::inspect::{ContainerInspect, GraphDriver, NetworkSettings, State};
+use crate::docker::network::EndpointSettings;
+
+/// How Go writes a time that never was.
+const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+/// The name that tools know for what this storage does.
+const STORAGE_DRIVER: &str = "overlay2";
+
+/// Returns the document of a container.
+pub fn inspect(engine: &Engine, container: &Container) -> Result<ContainerInspect> {
+    let (record, status) = (&container.record, &container.status);
+    let mut command = merge::command_line(&record.config).cloned();
+    let dir = engine.dirs.container(&record.id);
+    let file = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let logs_to_file = record.host_config.log_config.kind == "json-file";
+    Ok(ContainerInspect {
+        id: record.id.clone(),
+        created: record.created.to_string(),
+        path: command.next().unwrap_or_default(),
+        args: command.collect(),
+        state: state(status),
+        image: record.image.to_string(),
+        resolv_conf_path: file("resolv.conf"),
+        hostname_path: file("hostname"),
+        hosts_path: file("hosts"),
+        log_path: if logs_to_file {
+            log_path(engine, &record.id)
+        } else {
+            String::new()
+        },
+        name: format!("/{}", record.name),
+        restart_count: status.restart_count,
+        driver: STORAGE_DRIVER.to_owned(),
+        platform: record.platform.clone(),
+        exec_ids: None,
+        host_config: record.host_config.clone(),
+        graph_driver: graph_driver(engine, container),
+        mounts: record.mounts.clone(),
+        config: record.config.clone(),
+        network_settings: network_settings(container),
+        ..ContainerInspect::default()
+    })
+}
+
+/// Returns where the log of a container is.
+pub fn log_path(engine: &Engine, id: &str) -> String {
+    engine.dirs.container_log(id).to_string_lossy().into_owned()
+}
+
+/// Returns a time as documents write it.
+pub fn time(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| ZERO_TIME.to_owned(), |time| time.to_string())
+}
+
+fn state(status: &Status) -> State {
+    State {
+        status: status.phase.name().to_owned(),
+        running: status.phase.needs_monitor(),
+        paused: status.phase == Phase::Paused,
+        restarting: status.phase == Phase::Restarting,
+        oom_killed: status.oom_killed,
+        dead: false,
+        pid: status.pid,
+        exit_code: status.exit_code,
+        error: status.error.clone(),
+        started_at: time(status.started_at),
+        finished_at: time(status.finished_at),
+        health: status.health.clone(),
+    }
+}
+
+fn graph_driver(engine: &Engine, container: &Container) -> GraphDriver {
+    let dir = engine.dirs.container(&container.record.id);
+    let layers = container.record.layers.iter().rev();
+    let lower: Vec<String> = layers
+        .map(|layer| {
+            engine
+                .dirs
+                .layer(layer.digest())
+                .join("root")
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    GraphDriver {
+        name: STORAGE_DRIVER.to_owned(),
+        data: BTreeMap::from([
+            ("LowerDir".to_owned(), lower.join(":")),
+            ("UpperDir".to_owned(), path("upper")),
+            ("WorkDir".to_owned(), path("work")),
+            ("MergedDir".to_owned(), merged(container)),
+        ]),
+    }
+}
+
+/// The root filesystem is mounted in the container's own mount namespace only; from the host it is seen through its process.
+fn merged(container: &Container) -> String {
+    match container.status.pid {
+        0 => String::new(),
+        pid => format!("/proc/{pid}/root"),
+    }
+}
+
+fn network_settings(container: &Container) -> NetworkSettings {
+    let record = &container.record;
+    let mode = record.host_config.network_mode.as_str();
+    let mut networks = BTreeMap::new();
+    if !mode.starts_with("container:") {
+        networks.insert(mode.to_owned(), EndpointSettings::default());
+    }
+    let sandbox_key = match container.status.pid {
+        0 => String::new(),
+        pid => format!("/proc/{pid}/ns/net"),
+    };
+    NetworkSettings {
+        sandbox_key,
+        networks,
+        ..NetworkSettings::default()
+    }
+}

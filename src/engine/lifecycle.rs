@@ -1,0 +1,313 @@
+//! From start to removal: what is done to a container as a whole.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use nix::sys::signal::Signal;
+
+use super::Engine;
+use super::attach::{Session, Target};
+use crate::container::{Container, Phase};
+use crate::monitor::client::{self, Connection};
+use crate::monitor::control::{Request, Streams};
+use crate::monitor::removal;
+use crate::store::FileLock;
+use crate::{error, event, sys};
+
+/// How long a monitor may take to clean up after its container has ended.
+const CLEAN_UP: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT_S: i64 = 10;
+
+/// Starts a container; with `attach`, returns the session of the client that waits for its end.
+///
+/// A running container is left as it is. A program that cannot be started is a [`crate::monitor::control::StartError`].
+pub fn start(
+    engine: &Engine,
+    container: &Container,
+    attach: Option<Streams>,
+) -> Result<Option<Session>> {
+    let id = &container.record.id;
+    match container.status.phase {
+        Phase::Paused => {
+            return Err(error::conflict(
+                "cannot start a paused container, try unpause instead",
+            ));
+        }
+        Phase::Running | Phase::Restarting => return Ok(None),
+        Phase::Removing => return Err(being_removed(id)),
+        Phase::Created | Phase::Exited => {}
+    }
+    let exe = sys::process::sealed_exe().context("protect the program of the monitor")?;
+    let connection = client::spawn(&engine.dirs, &exe, id)?;
+    let stream = connection.start(attach)?;
+    Ok(stream.map(|stream| Session {
+        connection,
+        stream,
+        tty: container.record.config.tty,
+        target: Target::Container,
+    }))
+}
+
+/// Sends a signal, given as `KILL`, `SIGKILL` or `9`, to the first process of a running container.
+pub fn kill(engine: &Engine, text: &str, signal: &str) -> Result<()> {
+    let kill = || {
+        let container = engine.container(text)?;
+        let number = parse_signal(signal)?;
+        running(&container)?;
+        monitor(engine, &container)?.request(&Request::Signal(number))
+    };
+    kill().with_context(|| format!("cannot kill container: {text}"))
+}
+
+/// How a container is to be stopped; what is absent is taken from the container's configuration.
+#[derive(Clone, Debug, Default)]
+pub struct StopOptions {
+    /// `TERM`, `SIGTERM` or `15`.
+    pub signal: Option<String>,
+    /// Seconds until SIGKILL; below zero never.
+    pub timeout_s: Option<i64>,
+}
+
+/// Stops a container and waits until nothing of it runs; false if it did not run.
+pub fn stop(engine: &Engine, container: &Container, options: &StopOptions) -> Result<bool> {
+    stop_for(engine, container, options, false)
+}
+
+fn stop_for(
+    engine: &Engine,
+    container: &Container,
+    options: &StopOptions,
+    restart: bool,
+) -> Result<bool> {
+    let config = &container.record.config;
+    let configured = Some(config.stop_signal.as_str()).filter(|signal| !signal.is_empty());
+    let signal = parse_signal(options.signal.as_deref().or(configured).unwrap_or("TERM"))?;
+    let timeout_s = options
+        .timeout_s
+        .or(config.stop_timeout)
+        .unwrap_or(STOP_TIMEOUT_S);
+    if !container.status.phase.needs_monitor() {
+        return Ok(false);
+    }
+    let connection = match monitor(engine, container) {
+        // It has ended by itself meanwhile.
+        Err(error) if error::is(&error, error::Kind::Conflict) => return Ok(false),
+        connection => connection?,
+    };
+    connection.request(&Request::Stop {
+        signal,
+        timeout_s,
+        restart,
+    })?;
+    connection.wait_gone()?;
+    Ok(true)
+}
+
+/// Stops a container if it runs, and starts it.
+pub fn restart(engine: &Engine, container: &Container, options: &StopOptions) -> Result<()> {
+    let id = &container.record.id;
+    stop_for(engine, container, options, true)?;
+    start(engine, &engine.containers.get(id)?, None)?;
+    event::record(
+        &engine.dirs,
+        "container",
+        "restart",
+        id,
+        removal::attributes(&container.record),
+    );
+    Ok(())
+}
+
+/// Freezes all processes of a running container.
+pub fn pause(engine: &Engine, container: &Container) -> Result<()> {
+    let id = &container.record.id;
+    match container.status.phase {
+        Phase::Running => monitor(engine, container)?.request(&Request::Pause),
+        Phase::Paused => Err(error::conflict(format!("Container {id} is already paused"))),
+        _ => Err(not_running(id)),
+    }
+}
+
+/// Lets the processes of a paused container run again.
+pub fn unpause(engine: &Engine, container: &Container) -> Result<()> {
+    match container.status.phase {
+        Phase::Paused => monitor(engine, container)?.request(&Request::Unpause),
+        _ => Err(error::conflict(format!(
+            "Container {} is not paused",
+            container.record.id
+        ))),
+    }
+}
+
+/// Waits until a container does not run, and returns the exit code of its last run.
+pub fn wait(engine: &Engine, container: &Container) -> Result<i32> {
+    let id = &container.record.id;
+    if container.status.phase.needs_monitor()
+        && let Ok(connection) = monitor(engine, container)
+    {
+        connection.send(&Request::Wait, &[])?;
+        match connection.wait() {
+            Ok(code) => return Ok(code),
+            Err(error) => tracing::debug!("wait for {id}: {error:#}"),
+        }
+    }
+    Ok(engine.container(id)?.status.exit_code)
+}
+
+/// Gives a container another name.
+pub fn rename(engine: &Engine, text: &str, name: &str) -> Result<()> {
+    let container = engine.container(text)?;
+    let old = engine
+        .containers
+        .rename(&container.record.id, name.strip_prefix('/').unwrap_or(name))?;
+    let mut attributes = removal::attributes(&container.record);
+    name.clone_into(attributes.entry("name".to_owned()).or_default());
+    attributes.insert("oldName".to_owned(), format!("/{old}"));
+    event::record(
+        &engine.dirs,
+        "container",
+        "rename",
+        &container.record.id,
+        attributes,
+    );
+    Ok(())
+}
+
+/// What goes with a container that is removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RemoveOptions {
+    /// Whether a running container is killed first.
+    pub force: bool,
+    /// Whether its anonymous volumes go too.
+    pub volumes: bool,
+}
+
+/// Removes a container; `text` is how the user named it.
+pub fn remove(engine: &Engine, text: &str, options: RemoveOptions) -> Result<()> {
+    let container = engine.container(text)?;
+    let id = &container.record.id;
+    if container.status.phase.needs_monitor() {
+        if !options.force {
+            let state = container.status.phase.name();
+            let remedy = if container.status.phase == Phase::Paused {
+                "unpause and then stop"
+            } else {
+                "stop"
+            };
+            return Err(error::conflict(format!(
+                "cannot remove container \"{text}\": container is {state}: \
+                 {remedy} the container before removing or force remove"
+            )));
+        }
+        let kill = StopOptions {
+            signal: Some("KILL".to_owned()),
+            timeout_s: Some(0),
+        };
+        stop(engine, &container, &kill)?;
+    }
+    // With --rm its monitor has removed it by now.
+    let Some(_lock) = wait_for_lock(engine, id)? else {
+        return Err(being_removed(id));
+    };
+    match engine.containers.get(id) {
+        Ok(container) => removal::remove(&engine.dirs, &container.record, options.volumes)?,
+        Err(error) if error::is(&error, error::Kind::NotFound) && options.force => {}
+        Err(error) => return Err(error),
+    }
+    engine.containers.clear_run(id);
+    Ok(())
+}
+
+/// Takes the lock of a monitor that is about to end; nothing if it takes too long.
+fn wait_for_lock(engine: &Engine, id: &str) -> Result<Option<FileLock>> {
+    let deadline = Instant::now() + CLEAN_UP;
+    loop {
+        if let Some(lock) = engine.containers.try_lock(id)? {
+            return Ok(Some(lock));
+        }
+        if Instant::now() > deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Connects to the monitor of a container.
+pub fn monitor(engine: &Engine, container: &Container) -> Result<Connection> {
+    client::connect(&engine.dirs, &container.record.id)
+}
+
+/// Refuses a container that has no processes.
+pub fn running(container: &Container) -> Result<()> {
+    if container.status.phase.has_processes() {
+        Ok(())
+    } else {
+        Err(not_running(&container.record.id))
+    }
+}
+
+fn not_running(id: &str) -> anyhow::Error {
+    error::conflict(format!("container {id} is not running"))
+}
+
+fn being_removed(id: &str) -> anyhow::Error {
+    error::conflict(format!("removal of container {id} is already in progress"))
+}
+
+/// Reads `KILL`, `SIGKILL`, `9` or `SIGRTMIN+3`; the error is of kind `Invalid`.
+pub fn parse_signal(text: &str) -> Result<i32> {
+    let refuse = || error::invalid(format!("invalid signal: {text}"));
+    if let Ok(number) = text.parse::<i32>() {
+        return if (1..=64).contains(&number) {
+            Ok(number)
+        } else {
+            Err(refuse())
+        };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Ok(signal) = format!("SIG{name}").parse::<Signal>() {
+        return Ok(signal as i32);
+    }
+    let offset = |text: &str, sign| {
+        text.strip_prefix(sign)
+            .map_or(text.is_empty().then_some(0), |n: &str| n.parse().ok())
+    };
+    let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(rest), _) => offset(rest, '+').map(|offset: i32| 34 + offset),
+        (_, Some(rest)) => offset(rest, '-').map(|offset: i32| 64 - offset),
+        _ => None,
+    };
+    real_time
+        .filter(|number| (34..=64).contains(number))
+        .ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for (text, number) in [
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("kill", 9),
+            ("9", 9),
+            ("USR1", 10),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+        ] {
+            assert_eq!(parse_signal(text).unwrap(), number, "{text}");
+        }
+        for bad in [
+            "", "0", "65", "-9", "NOSUCH", "RTMIN-1", "RTMAX+1", "RTMIN+99", "SIG",
+        ] {
+            assert_eq!(
+                parse_signal(bad).unwrap_err().to_string(),
+                format!("invalid signal: {bad}")
+            );
+        }
+    }
+}
