@@ -20,6 +20,7 @@ pub mod control;
 mod create;
 mod devices;
 pub mod layout;
+pub mod leave;
 mod plan;
 pub mod stats;
 mod v1;

@@ -4,4 +4,5 @@ pub mod client;
 pub mod control;
 pub mod removal;
 pub mod restart;
+pub mod scrub;
 pub mod stdio;
