@@ -76,7 +76,7 @@ fn reset_limits() {
     };
     for (resource, wanted) in parse_limits(&limits) {
         let own = rustix::process::getrlimit(resource);
-        if own == wanted || rustix::process::setrlimit(resource, wanted.clone()).is_ok() {
+        if own == wanted || rustix::process::setrlimit(resource, wanted).is_ok() {
             continue;
         }
         // Without CAP_SYS_RESOURCE a hard limit can only sink.
