@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod control;
+pub mod peers;
 pub mod removal;
 pub mod restart;
 pub mod scrub;

@@ -41,6 +41,8 @@ struct Client {
     queue: VecDeque<u8>,
     /// Whether it may still send input.
     sends: bool,
+    /// Whether it gets nothing new.
+    ending: bool,
     gone: bool,
 }
 
@@ -108,6 +110,7 @@ impl Hub {
             wants,
             queue: VecDeque::new(),
             sends: wants.stdin,
+            ending: false,
             gone: false,
         });
         Ok(())
@@ -231,14 +234,13 @@ impl Hub {
         self.ends = Ends::default();
     }
 
-    /// Returns whether all clients have got all that was for them.
-    pub fn is_delivered(&self) -> bool {
-        self.clients.iter().all(|client| client.queue.is_empty())
-    }
-
-    /// Ends the streams of all clients.
+    /// Ends the stream of every client as soon as it has got all that is for it.
     pub fn disconnect(&mut self) {
-        self.clients.clear();
+        for client in &mut self.clients {
+            client.ending = true;
+            client.flush();
+        }
+        self.sweep();
     }
 
     fn take_input(&mut self, number: usize) {
@@ -298,7 +300,7 @@ impl Client {
             Stream::Stdout => self.wants.stdout,
             Stream::Stderr => self.wants.stderr,
         };
-        if !wanted || self.gone {
+        if !wanted || self.ending || self.gone {
             return;
         }
         if !terminal {
@@ -324,6 +326,7 @@ impl Client {
                 }
             }
         }
+        self.gone |= self.ending;
     }
 }
 
