@@ -1,0 +1,3 @@
+//! The engine's knowledge of a container.
+
+pub mod seccomp;
