@@ -11,6 +11,7 @@ pub mod event;
 pub mod monitor;
 pub mod network;
 pub mod oci;
+pub mod runtime;
 pub mod store;
 pub mod sys;
 pub mod volume;

@@ -1,0 +1,542 @@
+//! Seccomp profiles (runtime-spec config-linux.md, Seccomp) → programs that the kernel installs. Pure.
+//!
+//! The meaning is that of runc with libseccomp, where the spec leaves room:
+//! - Rules whose action is the default one are passed over. Of the others for one call, those with conditions come before
+//!   the one without, each group in the order of the profile.
+//! - A rule with two conditions on the same argument is read as one rule per condition.
+//! - Calls with higher numbers than the profile knows for an architecture fail with ENOSYS, unless the default action lets
+//!   calls pass: programs fall back on ENOSYS, but give up on the profile's EPERM.
+//! - Calls of an architecture that is not listed kill the process.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, bail};
+
+mod arch;
+mod program;
+
+pub use arch::Architecture;
+use program::{Alternative, Comparison, Condition, Decision, NO_SUCH_CALL, Range, assemble};
+
+use crate::error;
+use crate::oci::runtime::linux::{Seccomp, SeccompArgument, SeccompRule};
+use crate::sys::seccomp::Instruction;
+
+/// The most instructions that the kernel takes (BPF_MAXINSNS).
+const INSTRUCTIONS_MAX: usize = 4096;
+
+/// A compiled profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// What `sys::seccomp::install` takes.
+    pub program: Vec<Instruction>,
+    /// SECCOMP_FILTER_FLAG_* bits.
+    pub flags: u64,
+}
+
+impl Filter {
+    /// Returns whether the filter hands calls to a listener.
+    pub fn notifies(&self) -> bool {
+        self.flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0
+    }
+}
+
+/// Compiles `profile` for processes of `native` and of the listed architectures that run beside it.
+pub fn compile(profile: &Seccomp, native: Architecture) -> Result<Filter> {
+    let default = action(
+        &profile.default_action,
+        profile.default_errno_ret.unwrap_or(EPERM),
+    )?;
+    if default == libc::SECCOMP_RET_USER_NOTIF {
+        bail!(error::invalid(
+            "SCMP_ACT_NOTIFY cannot be used as default action"
+        ));
+    }
+    let mut flags = flags(profile.flags.as_deref())?;
+    let mut rules: HashMap<&str, Rules> = HashMap::new();
+    for rule in &profile.syscalls {
+        let returned = action(&rule.action, rule.errno_ret.unwrap_or(EPERM))?;
+        if returned == libc::SECCOMP_RET_USER_NOTIF {
+            // The listener's descriptor is reported, and that acknowledged, under the filter.
+            if let Some(name) = rule
+                .names
+                .iter()
+                .find(|name| *name == "write" || *name == "read")
+            {
+                bail!(error::invalid(format!(
+                    "SCMP_ACT_NOTIFY cannot be used for the {name} syscall"
+                )));
+            }
+            flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+        }
+        let alternatives = alternatives(rule, returned)?;
+        for name in &rule.names {
+            let known = rules.entry(name).or_default();
+            if returned == default {
+                continue;
+            }
+            if rule.args.is_empty() {
+                known.otherwise.get_or_insert(returned);
+            } else {
+                known.alternatives.extend(alternatives.iter().cloned());
+            }
+        }
+    }
+    let mut sections = Vec::new();
+    for architecture in architectures(profile, native)? {
+        sections.push((architecture, ranges(architecture, &rules, default)));
+    }
+    let program = assemble(&sections, libc::SECCOMP_RET_KILL_PROCESS);
+    if program.len() > INSTRUCTIONS_MAX {
+        bail!(error::invalid(format!(
+            "the seccomp profile needs {} instructions, the kernel takes {INSTRUCTIONS_MAX}",
+            program.len()
+        )));
+    }
+    Ok(Filter { program, flags })
+}
+
+/// What the profile says of one call; a rule with the default action leaves it empty, but known.
+#[derive(Default)]
+struct Rules {
+    alternatives: Vec<Alternative>,
+    otherwise: Option<u32>,
+}
+
+const EPERM: u32 = libc::EPERM.cast_unsigned();
+
+/// The native architecture first, then those listed that run here, each once.
+fn architectures(profile: &Seccomp, native: Architecture) -> Result<Vec<Architecture>> {
+    let mut architectures = vec![native];
+    for name in &profile.architectures {
+        if let Some(listed) = Architecture::from_name(name, native)?
+            && listed.runs_on(native)
+            && !architectures.contains(&listed)
+        {
+            architectures.push(listed);
+        }
+    }
+    Ok(architectures)
+}
+
+/// Cuts the numbers of an architecture into ranges with one decision each.
+fn ranges(architecture: Architecture, rules: &HashMap<&str, Rules>, default: u32) -> Vec<Range> {
+    let mut ranges = vec![Range {
+        first: 0,
+        decision: Decision::Return(default),
+    }];
+    let mut push = |first: u32, decision: Decision| match ranges.last_mut() {
+        Some(last) if last.decision == decision => {}
+        Some(last) if last.first == first => last.decision = decision,
+        _ => ranges.push(Range { first, decision }),
+    };
+    // The number behind the last one looked at: what lies between has no name, and gets the default.
+    let mut next = 0;
+    let mut known = 0;
+    architecture.for_each_call(|number, name| {
+        if number > next {
+            push(next, Decision::Return(default));
+        }
+        next = number + 1;
+        let decision = match rules.get(name) {
+            None => Decision::Return(default),
+            Some(rules) => {
+                known = next;
+                let otherwise = rules.otherwise.unwrap_or(default);
+                if rules.alternatives.is_empty() {
+                    Decision::Return(otherwise)
+                } else {
+                    Decision::ByArguments(rules.alternatives.clone(), otherwise)
+                }
+            }
+        };
+        push(number, decision);
+    });
+    if known > 0 && !is_permissive(default) && default != NO_SUCH_CALL {
+        ranges.retain(|range| range.first < known);
+        ranges.push(Range {
+            first: known,
+            decision: Decision::Return(NO_SUCH_CALL),
+        });
+    } else {
+        // Numbers above the table's last.
+        let above = Decision::Return(default);
+        if ranges.last().is_none_or(|last| last.decision != above) {
+            ranges.push(Range {
+                first: next,
+                decision: above,
+            });
+        }
+    }
+    ranges
+}
+
+fn is_permissive(returned: u32) -> bool {
+    [
+        libc::SECCOMP_RET_ALLOW,
+        libc::SECCOMP_RET_LOG,
+        libc::SECCOMP_RET_TRACE,
+    ]
+    .contains(&(returned & libc::SECCOMP_RET_ACTION_FULL))
+}
+
+/// Reads an action; `errno` is used by those that carry a number.
+fn action(name: &str, errno: u32) -> Result<u32> {
+    let data = errno & libc::SECCOMP_RET_DATA;
+    if data != errno || (name == "SCMP_ACT_ERRNO" && errno > 4095) {
+        bail!(error::invalid(format!(
+            "invalid seccomp error number {errno}"
+        )));
+    }
+    Ok(match name {
+        "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => libc::SECCOMP_RET_KILL_THREAD,
+        "SCMP_ACT_KILL_PROCESS" => libc::SECCOMP_RET_KILL_PROCESS,
+        "SCMP_ACT_TRAP" => libc::SECCOMP_RET_TRAP,
+        "SCMP_ACT_ERRNO" => libc::SECCOMP_RET_ERRNO | data,
+        "SCMP_ACT_TRACE" => libc::SECCOMP_RET_TRACE | data,
+        "SCMP_ACT_LOG" => libc::SECCOMP_RET_LOG,
+        "SCMP_ACT_ALLOW" => libc::SECCOMP_RET_ALLOW,
+        "SCMP_ACT_NOTIFY" => libc::SECCOMP_RET_USER_NOTIF,
+        unknown => bail!(error::invalid(format!(
+            "unknown seccomp action {unknown:?}"
+        ))),
+    })
+}
+
+/// Reads the flags. Without any, speculation is left as the kernel has it by default, as runc does since 1.2: the filter
+/// must not slow the program down; an empty list asks for just that.
+fn flags(names: Option<&[String]>) -> Result<u64> {
+    let Some(names) = names else {
+        return Ok(libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW);
+    };
+    let mut flags = 0;
+    for name in names {
+        flags |= match name.as_str() {
+            // The one thread that installs the filter is the whole process.
+            "SECCOMP_FILTER_FLAG_TSYNC" => 0,
+            "SECCOMP_FILTER_FLAG_LOG" => libc::SECCOMP_FILTER_FLAG_LOG,
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
+                libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+            }
+            unknown => bail!(error::invalid(format!("unknown seccomp flag {unknown:?}"))),
+        };
+    }
+    Ok(flags)
+}
+
+/// The conditions of a rule: together, or one by one if some argument has two.
+fn alternatives(rule: &SeccompRule, returned: u32) -> Result<Vec<Alternative>> {
+    let conditions: Vec<Condition> = rule.args.iter().map(condition).collect::<Result<_>>()?;
+    let arguments = |condition: &Condition| 1_u32 << condition.argument;
+    let distinct = conditions.iter().map(arguments).fold(0, |a, b| a | b);
+    let alternative = |conditions| Alternative {
+        conditions,
+        returned,
+    };
+    if distinct.count_ones() as usize == conditions.len() {
+        return Ok(vec![alternative(conditions)]);
+    }
+    Ok(conditions
+        .into_iter()
+        .map(|c| alternative(vec![c]))
+        .collect())
+}
+
+fn condition(argument: &SeccompArgument) -> Result<Condition> {
+    if argument.index > 5 {
+        bail!(error::invalid(format!(
+            "seccomp condition on argument {}: system calls have 6, counted from 0",
+            argument.index
+        )));
+    }
+    let value = argument.value;
+    let comparison = match argument.op.as_str() {
+        "SCMP_CMP_EQ" => Comparison::Equal(value),
+        "SCMP_CMP_NE" => Comparison::NotEqual(value),
+        "SCMP_CMP_LT" => Comparison::Less(value),
+        "SCMP_CMP_LE" => Comparison::LessOrEqual(value),
+        "SCMP_CMP_GT" => Comparison::Greater(value),
+        "SCMP_CMP_GE" => Comparison::GreaterOrEqual(value),
+        "SCMP_CMP_MASKED_EQ" => Comparison::MaskedEqual {
+            mask: value,
+            value: argument.value_two,
+        },
+        unknown => bail!(error::invalid(format!(
+            "unknown seccomp comparison {unknown:?}"
+        ))),
+    };
+    Ok(Condition {
+        argument: argument.index,
+        comparison,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call as the kernel shows it to the program (`struct seccomp_data`).
+    struct Call {
+        audit: u32,
+        number: u32,
+        arguments: [u64; 6],
+    }
+
+    /// Runs a program as the kernel would.
+    fn run(program: &[Instruction], call: &Call) -> u32 {
+        let word = |offset: u32| match offset {
+            0 => call.number,
+            4 => call.audit,
+            16.. => {
+                let argument = call.arguments[((offset - 16) / 8) as usize];
+                let high = !offset.is_multiple_of(8);
+                ((argument >> (32 * u32::from(high))) & 0xffff_ffff) as u32
+            }
+            other => panic!("load from {other}"),
+        };
+        let mut accumulator = 0;
+        let mut at = 0;
+        loop {
+            let i = program[at];
+            at += 1;
+            let holds = match i.code {
+                0x20 => {
+                    accumulator = word(i.operand);
+                    continue;
+                }
+                0x54 => {
+                    accumulator &= i.operand;
+                    continue;
+                }
+                0x05 => {
+                    at += i.operand as usize;
+                    continue;
+                }
+                0x06 => return i.operand,
+                0x15 => accumulator == i.operand,
+                0x25 => accumulator > i.operand,
+                0x35 => accumulator >= i.operand,
+                other => panic!("unknown operation {other:#x}"),
+            };
+            at += usize::from(if holds { i.jump_true } else { i.jump_false });
+        }
+    }
+
+    const X86_64: u32 = 0xc000_003e;
+    const I386: u32 = 0x4000_0003;
+    const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+    const DENY: u32 = libc::SECCOMP_RET_ERRNO | EPERM;
+
+    fn filter(json: &str) -> Filter {
+        compile(&serde_json::from_str(json).unwrap(), Architecture::X86_64).unwrap()
+    }
+
+    fn check(filter: &Filter, audit: u32, number: u32, arguments: &[u64], expected: u32) {
+        let mut all = [0; 6];
+        all[..arguments.len()].copy_from_slice(arguments);
+        let call = Call {
+            audit,
+            number,
+            arguments: all,
+        };
+        let found = run(&filter.program, &call);
+        assert_eq!(
+            found, expected,
+            "{audit:#x} {number} {arguments:x?}: {found:#x}, expected {expected:#x}"
+        );
+    }
+
+    #[test]
+    fn calls_are_told_by_number_and_architecture() {
+        let f = filter(
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86","SCMP_ARCH_X32","SCMP_ARCH_AARCH64"],
+                "syscalls":[{"names":["read","write","execve","nosuchcall"],"action":"SCMP_ACT_ALLOW"},
+                            {"names":["mseal"],"action":"SCMP_ACT_ERRNO"},
+                            {"names":["reboot"],"action":"SCMP_ACT_KILL_PROCESS"},
+                            {"names":["acct"],"action":"SCMP_ACT_ERRNO","errnoRet":38}]}"#,
+        );
+        for (number, expected) in [
+            (0, ALLOW),
+            (1, ALLOW),
+            (2, DENY),
+            (59, ALLOW),
+            (163, libc::SECCOMP_RET_ERRNO + 38),
+            (169, libc::SECCOMP_RET_KILL_PROCESS),
+            // The last call that the profile knows, then newer ones.
+            (462, DENY),
+            (463, NO_SUCH_CALL),
+            (0x3fff_ffff, NO_SUCH_CALL),
+            // x32: read, execve of x86-64, execve, newer calls, -1.
+            (X32, ALLOW),
+            (X32 + 59, DENY),
+            (X32 + 520, ALLOW),
+            (X32 + 519, DENY),
+            (X32 + 521, NO_SUCH_CALL),
+            (u32::MAX, NO_SUCH_CALL),
+        ] {
+            check(&f, X86_64, number, &[], expected);
+        }
+        // 32-bit: 3 is read, 11 is execve.
+        check(&f, I386, 3, &[], ALLOW);
+        check(&f, I386, 0, &[], DENY);
+        check(&f, I386, 11, &[], ALLOW);
+        check(&f, I386, 500, &[], NO_SUCH_CALL);
+        check(&f, 0xc000_00b7, 3, &[], libc::SECCOMP_RET_KILL_PROCESS);
+    }
+    const X32: u32 = 0x4000_0000;
+
+    #[test]
+    fn architectures_that_are_not_listed_are_kept_out() {
+        let f = filter(
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO"}]}"#,
+        );
+        check(&f, X86_64, 0, &[], DENY);
+        check(&f, X86_64, 9999, &[], ALLOW);
+        check(&f, X86_64, X32 | 1, &[], NO_SUCH_CALL);
+        check(&f, I386, 1, &[], libc::SECCOMP_RET_KILL_PROCESS);
+    }
+
+    /// Each comparison against its meaning, at and around bounds in both halves.
+    #[test]
+    fn arguments_are_compared_with_64_bits() {
+        type Holds = fn(u64, u64) -> bool;
+        let values = [
+            0,
+            1,
+            7,
+            8,
+            0xffff_ffff,
+            0x1_0000_0000,
+            0x1_0000_0007,
+            u64::MAX,
+        ];
+        let operators: [(&str, Holds); 6] = [
+            ("EQ", |a, v| a == v),
+            ("NE", |a, v| a != v),
+            ("LT", |a, v| a < v),
+            ("LE", |a, v| a <= v),
+            ("GT", |a, v| a > v),
+            ("GE", |a, v| a >= v),
+        ];
+        for value in values {
+            for (operator, holds) in operators {
+                let f = filter(&format!(
+                    r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{{"names":["prctl"],"action":"SCMP_ACT_ALLOW",
+                        "args":[{{"index":3,"value":{value},"op":"SCMP_CMP_{operator}"}}]}}]}}"#
+                ));
+                for argument in values {
+                    let expected = if holds(argument, value) { ALLOW } else { DENY };
+                    check(&f, X86_64, 157, &[9, 9, 9, argument], expected);
+                }
+            }
+        }
+        let f = filter(
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["clone"],"action":"SCMP_ACT_ALLOW",
+                "args":[{"index":0,"value":2114060288,"valueTwo":0,"op":"SCMP_CMP_MASKED_EQ"}]}]}"#,
+        );
+        check(&f, X86_64, 56, &[0x11], ALLOW);
+        check(&f, X86_64, 56, &[0x1_0000_0011], ALLOW);
+        check(&f, X86_64, 56, &[0x1000_0011], DENY);
+    }
+
+    #[test]
+    fn conditions_are_joined_unless_they_share_an_argument() {
+        let f = filter(
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+                {"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[
+                    {"index":0,"value":1,"op":"SCMP_CMP_EQ"},{"index":1,"value":2,"op":"SCMP_CMP_EQ"}]},
+                {"names":["personality"],"action":"SCMP_ACT_ALLOW","args":[
+                    {"index":0,"value":0,"op":"SCMP_CMP_EQ"},{"index":0,"value":8,"op":"SCMP_CMP_EQ"}]}]}"#,
+        );
+        check(&f, X86_64, 41, &[1, 2], ALLOW);
+        check(&f, X86_64, 41, &[1, 3], DENY);
+        check(&f, X86_64, 41, &[0, 2], DENY);
+        check(&f, X86_64, 135, &[0], ALLOW);
+        check(&f, X86_64, 135, &[8], ALLOW);
+        check(&f, X86_64, 135, &[9], DENY);
+    }
+
+    #[test]
+    fn conditions_come_before_the_rule_without() {
+        let f = filter(
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+                {"names":["ioctl"],"action":"SCMP_ACT_ALLOW"},
+                {"names":["ioctl"],"action":"SCMP_ACT_KILL_PROCESS","args":[{"index":1,"value":21522,"op":"SCMP_CMP_EQ"}]}]}"#,
+        );
+        check(&f, X86_64, 16, &[0, 21522], libc::SECCOMP_RET_KILL_PROCESS);
+        check(&f, X86_64, 16, &[0, 1], ALLOW);
+    }
+
+    #[test]
+    fn flags_and_listeners() {
+        let flags = |json: &str| filter(json).flags;
+        let allow = r#"{"defaultAction":"SCMP_ACT_ALLOW""#;
+        assert_eq!(
+            flags(&format!("{allow}}}")),
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW
+        );
+        assert_eq!(flags(&format!(r#"{allow},"flags":[]}}"#)), 0);
+        assert_eq!(
+            flags(&format!(
+                r#"{allow},"flags":["SECCOMP_FILTER_FLAG_LOG","SECCOMP_FILTER_FLAG_TSYNC"]}}"#
+            )),
+            libc::SECCOMP_FILTER_FLAG_LOG
+        );
+        assert!(
+            filter(&format!(
+                r#"{allow},"syscalls":[{{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}}]}}"#
+            ))
+            .notifies()
+        );
+    }
+
+    #[test]
+    fn wrong_profiles_are_named() {
+        for (json, text) in [
+            (
+                r#"{"defaultAction":"SCMP_ACT_NOPE"}"#,
+                "unknown seccomp action \"SCMP_ACT_NOPE\"",
+            ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#,
+                "SCMP_ACT_NOTIFY cannot be used as default action",
+            ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_Z80"]}"#,
+                "unknown seccomp architecture \"SCMP_ARCH_Z80\"",
+            ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["X"]}"#,
+                "unknown seccomp flag \"X\"",
+            ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","errnoRet":5000}]}"#,
+                "invalid seccomp error number 5000",
+            ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}]}"#,
+                "SCMP_ACT_NOTIFY cannot be used for the write syscall",
+            ),
+        ] {
+            let error =
+                compile(&serde_json::from_str(json).unwrap(), Architecture::X86_64).unwrap_err();
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    /// A filter of other architectures is laid out as well, though it cannot run here.
+    #[test]
+    fn other_machines() {
+        let profile = r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_ARM"],
+            "syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"}]}"#;
+        let profile = serde_json::from_str(profile).unwrap();
+        let f = compile(&profile, Architecture::Aarch64).unwrap();
+        check(&f, 0xc000_00b7, 63, &[], ALLOW);
+        check(&f, 0xc000_00b7, 3, &[], DENY);
+        check(&f, 0x4000_0028, 3, &[], ALLOW);
+        let f = compile(&profile, Architecture::Riscv64).unwrap();
+        check(&f, 0xc000_00f3, 63, &[], ALLOW);
+        check(&f, 0x4000_0028, 3, &[], libc::SECCOMP_RET_KILL_PROCESS);
+    }
+}
