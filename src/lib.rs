@@ -3,6 +3,7 @@
 pub mod dirs;
 pub mod docker;
 pub mod error;
+pub mod image;
 pub mod oci;
 pub mod store;
 pub mod sys;

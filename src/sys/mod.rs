@@ -4,7 +4,9 @@
 //! and rustix already wrap is called from where it is needed; here is what both lack, and what several parts share.
 
 pub mod clone;
+pub mod fallback;
 pub mod fdpass;
 pub mod mount;
 pub mod process;
 pub mod rooted;
+pub mod thread;
