@@ -8,6 +8,7 @@ pub mod docker;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod image;
 pub mod monitor;
 pub mod network;
 pub mod oci;

@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod fallback;
 pub mod fdpass;
 pub mod kernel;
 pub mod mount;
@@ -12,3 +13,4 @@ pub mod process;
 pub mod rooted;
 pub mod schedule;
 pub mod seccomp;
+pub mod thread;

@@ -62,6 +62,14 @@ impl Root {
         open_beneath(self.dir.as_fd(), inner, flags, mode)
     }
 
+    /// Opens `inner`, which must be a path without any symlink and without `..`, beneath the root.
+    ///
+    /// A symlink on the way, the last component included, is `ELOOP`: what succeeds is the canonical path of the file.
+    pub fn open_direct(&self, inner: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        open_resolving(self.dir.as_fd(), inner, (flags, Mode::empty()), resolve)
+    }
+
     /// Resolves all of `inner` but its last component, for calls that make or remove a name.
     ///
     /// A path that names the root itself, or ends in `..`, is `EINVAL`.
@@ -138,6 +146,16 @@ fn open_beneath(
     flags: OFlags,
     mode: Mode,
 ) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    open_resolving(dir, inner, (flags, mode), resolve)
+}
+
+fn open_resolving(
+    dir: BorrowedFd<'_>,
+    inner: &Path,
+    (flags, mode): (OFlags, Mode),
+    resolve: ResolveFlags,
+) -> io::Result<OwnedFd> {
     // The empty path is the root itself.
     let path = if inner.as_os_str().is_empty() {
         OsStr::from_bytes(b".")
@@ -151,7 +169,6 @@ fn open_beneath(
         } else {
             OFlags::NOCTTY
         };
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     for _ in 0..RETRIES {
         match openat2(dir, path, flags, mode, resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -246,6 +263,28 @@ mod tests {
                 .raw_os_error(),
             Some(libc::EFBIG)
         );
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_direct_path_has_no_links() {
+        let dir = scratch("direct");
+        symlink("etc", dir.join("root/link")).unwrap();
+        let root = Root::open(&dir.join("root")).unwrap();
+        let open = |inner: &str| root.open_direct(Path::new(inner), OFlags::PATH);
+        assert!(open("").is_ok());
+        assert!(open("etc/passwd").is_ok());
+        for (inner, errno) in [
+            ("link/passwd", libc::ELOOP),
+            ("../secret", libc::EXDEV),
+            ("/etc/passwd", libc::EXDEV),
+        ] {
+            assert_eq!(
+                open(inner).unwrap_err().raw_os_error(),
+                Some(errno),
+                "{inner}"
+            );
+        }
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -1,0 +1,286 @@
+//! What is needed, and what goes.
+//!
+//! Needed is what the table of images names, what a container was made from (the caller says so), and what an operation
+//! has on lease. Everything else is garbage. A lease is a file with digests, locked while the operation lives; who looks
+//! for it when the lock can be taken finds a dead one.
+//!
+//! ```text
+//! load, pull, commit   lease under the shared store.lock → look what is stored → fetch, unpack … → table → end of lease
+//! collect              mark and rename to the trash, under the exclusive store.lock → delete, without a lock
+//! ```
+//!
+//! So what was found stored cannot vanish before it is named, and nobody waits for a deletion. A process that is killed
+//! leaves a lease without a lock, and garbage that the next collection finds.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use oci_spec::image::Digest;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::references::{self, Table};
+use super::work::{list, tidy};
+use super::{Image, Images, blobs, layers};
+use crate::oci::digest;
+use crate::oci::image::{ImageConfig, chain_ids};
+use crate::store::{self, FileLock, unique};
+
+/// How long an incomplete blob waits for somebody who goes on with it.
+const PART_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The lock of the store: shared by those who need what they see, exclusive for those who remove.
+pub(crate) const STORE_LOCK: &str = "store.lock";
+
+/// Keeps what it names from being collected, until it is dropped or its process ends.
+#[derive(Debug)]
+pub struct Lease {
+    path: PathBuf,
+    file: File,
+    digests: Vec<Digest>,
+    lock: PathBuf,
+}
+
+impl Lease {
+    /// Takes a lease on blobs, layers (by diff ID) and images (by id, with all that belongs to them).
+    ///
+    /// What is stored when this returns stays stored; so look only afterwards.
+    pub fn take(images: &Images, digests: &[Digest]) -> Result<Lease> {
+        let lock = images.dirs().lock(STORE_LOCK);
+        let _store = FileLock::shared(&lock)?;
+        let path = images.dirs().leases().join(unique());
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("open {}", path.display()))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .with_context(|| format!("lock {}", path.display()))?;
+        let mut lease = Lease {
+            path,
+            file,
+            digests: digests.to_vec(),
+            lock: lock.clone(),
+        };
+        lease.write()?;
+        Ok(lease)
+    }
+
+    /// Takes a lease on an image and all that belongs to it.
+    pub fn on_image(images: &Images, image: &Image) -> Result<Lease> {
+        let mut digests = vec![image.id.clone()];
+        if let Some(manifest) = &image.manifest {
+            digests.push(manifest.digest().clone());
+        }
+        Lease::take(images, &digests)
+    }
+
+    /// Adds to it.
+    pub fn add(&mut self, digests: &[Digest]) -> Result<()> {
+        let _store = FileLock::shared(&self.lock)?;
+        self.digests.extend_from_slice(digests);
+        self.write()
+    }
+
+    /// Written in place, because the lock is on this file; nobody reads it while the store's lock is shared.
+    fn write(&mut self) -> Result<()> {
+        let context = || format!("write {}", self.path.display());
+        let bytes = serde_json::to_vec(&self.digests).with_context(context)?;
+        self.file.write_all_at(&bytes, 0).with_context(context)?;
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), "leave a lease: {error}");
+        }
+    }
+}
+
+/// What a collection has moved to the trash.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Diff IDs of layers, as hexadecimal digits.
+    pub layers: Vec<String>,
+    /// Documents and layers as they were received.
+    pub blobs: Vec<Digest>,
+    /// Bytes of the layers as docker counts them.
+    pub size: u64,
+}
+
+/// Moves everything that nobody needs to the trash.
+///
+/// `in_use` returns the ids of the images of all containers; it is called while nobody can make another one from an image
+/// without a lease. What is in the trash takes its space until [`empty_trash`] or the next operation that changes the store.
+pub fn collect(
+    images: &Images,
+    in_use: &mut dyn FnMut() -> Result<Vec<Digest>>,
+) -> Result<Collected> {
+    let _store = FileLock::exclusive(&images.dirs().lock(STORE_LOCK))?;
+    let used = in_use()?;
+    sweep(images, &references::read(images)?, &used)
+}
+
+/// Deletes what is in the trash, and what dead processes left in progress. Takes no lock.
+pub fn empty_trash(images: &Images) -> Result<()> {
+    tidy(images.dirs())
+}
+
+/// The part of [`collect`] under the lock, for `table`.
+pub(crate) fn sweep(images: &Images, table: &Table, used: &[Digest]) -> Result<Collected> {
+    let mut needed = Needed::default();
+    for record in &table.records {
+        needed.image(images, &record.id);
+        needed.manifest(images, record.manifest.digest());
+    }
+    for id in used.iter().chain(&leased(images)?) {
+        needed.digest(images, id);
+    }
+    let trash = images.dirs().trash();
+    let mut collected = Collected::default();
+    for name in layers::names(images)? {
+        if needed.layers.contains(&name) {
+            continue;
+        }
+        let path = images.dirs().layer(&name);
+        if let Ok(meta) = store::read_json::<layers::Meta>(&path.join("meta.json")) {
+            collected.size += meta.facts.size;
+        }
+        store::discard(&path, &trash)?;
+        collected.layers.push(name);
+    }
+    for path in list(&images.dirs().tops())? {
+        if !file_name(&path).is_some_and(|name| needed.tops.contains(name)) {
+            store::discard(&path, &trash)?;
+        }
+    }
+    for digest in blobs::list(images)? {
+        if !needed.blobs.contains(&digest) {
+            blobs::discard(images, &digest)?;
+            collected.blobs.push(digest);
+        }
+    }
+    sweep_parts(images, &trash)?;
+    Ok(collected)
+}
+
+fn file_name(path: &Path) -> Option<&str> {
+    path.file_name().and_then(|name| name.to_str())
+}
+
+/// Everything that something needed is made of.
+#[derive(Default)]
+struct Needed {
+    blobs: HashSet<Digest>,
+    layers: HashSet<String>,
+    tops: HashSet<String>,
+}
+
+impl Needed {
+    /// Marks a digest of which nothing is known: a blob of any sort, or a layer.
+    fn digest(&mut self, images: &Images, digest: &Digest) {
+        self.blobs.insert(digest.clone());
+        self.layer(images, digest);
+        self.image(images, digest);
+        self.manifest(images, digest);
+    }
+
+    /// Marks the configuration of an image, its layers, and what they are backed by.
+    fn image(&mut self, images: &Images, id: &Digest) {
+        self.blobs.insert(id.clone());
+        let Some(config) = document::<ImageConfig>(images, id) else {
+            return;
+        };
+        for diff_id in &config.rootfs.diff_ids {
+            self.layer(images, diff_id);
+        }
+        let chain = chain_ids(&config.rootfs.diff_ids).pop();
+        let name = super::snapshot::top_name(chain.as_ref());
+        self.tops.insert(name.to_owned());
+    }
+
+    /// Marks a manifest and what it names.
+    fn manifest(&mut self, images: &Images, digest: &Digest) {
+        self.blobs.insert(digest.clone());
+        let Some(manifest) = document::<oci_spec::image::ImageManifest>(images, digest) else {
+            return;
+        };
+        self.blobs.insert(manifest.config().digest().clone());
+        let layers = manifest.layers().iter();
+        self.blobs
+            .extend(layers.map(|layer| layer.digest().clone()));
+    }
+
+    fn layer(&mut self, images: &Images, diff_id: &Digest) {
+        let Ok((_, hex)) = digest::path_parts(diff_id) else {
+            return;
+        };
+        if self.layers.insert(hex.to_owned())
+            && let Ok(meta) = layers::meta(images, diff_id)
+            && let layers::Backing::Blob { digest, .. } = meta.backing
+        {
+            self.blobs.insert(digest);
+        }
+    }
+}
+
+/// Reads a stored document; nothing if it is not one, is damaged or not there.
+fn document<T: serde::de::DeserializeOwned>(images: &Images, digest: &Digest) -> Option<T> {
+    // Layers have any size, and reading them here would keep everybody waiting.
+    let small = blobs::size(images, digest).ok()? <= crate::oci::image::DOCUMENT_MAX_BYTES;
+    let bytes = small.then(|| blobs::read(images, digest).ok()).flatten()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Returns what living operations need, and removes the leases of dead ones.
+fn leased(images: &Images) -> Result<Vec<Digest>> {
+    let mut digests = Vec::new();
+    for path in list(&images.dirs().leases())? {
+        let context = || format!("read {}", path.display());
+        let file = match File::open(&path) {
+            // It has just ended.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            other => other.with_context(context)?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => std::fs::remove_file(&path).or_else(|error| {
+                let gone = error.kind() == std::io::ErrorKind::NotFound;
+                gone.then_some(()).ok_or(error)
+            }),
+            Err(Errno::WOULDBLOCK) => {
+                let names: Vec<Digest> = store::read_json(&path)?;
+                digests.extend(names);
+                Ok(())
+            }
+            Err(errno) => Err(errno.into()),
+        }
+        .with_context(context)?;
+    }
+    Ok(digests)
+}
+
+/// Moves incomplete blobs to the trash that nobody has written for a day.
+fn sweep_parts(images: &Images, trash: &Path) -> Result<()> {
+    for path in list(&images.dirs().ingest())? {
+        let Ok(file) = File::open(&path) else {
+            continue;
+        };
+        let age = file.metadata().and_then(|meta| meta.modified());
+        let age = age.map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
+        let old = age.is_ok_and(|age| age > PART_KEPT);
+        // Those without a digest nobody can go on with, once their writer is dead.
+        let nameless = file_name(&path).is_some_and(|name| name.starts_with("new-"));
+        if (old || nameless) && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            store::discard(&path, trash)?;
+        }
+    }
+    Ok(())
+}
