@@ -1,6 +1,7 @@
 //! aril runs Linux containers from docker images without a daemon.
 
 pub mod cgroup;
+pub mod cli;
 pub mod container;
 pub mod dirs;
 pub mod docker;

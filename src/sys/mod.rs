@@ -12,3 +12,4 @@ pub mod process;
 pub mod rooted;
 pub mod schedule;
 pub mod seccomp;
+pub mod signal;
