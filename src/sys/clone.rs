@@ -94,6 +94,18 @@ pub fn clone(options: &CloneOptions<'_>, child: impl FnOnce() -> i32) -> io::Res
     }
 }
 
+/// Starts a process as [`clone`] does, with nothing but what every filter of system calls allows: no pidfd, no check.
+///
+/// Only for a process that is itself the single-threaded child of [`clone`]; it may have no /proc any more.
+pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    // SAFETY: the caller has one thread (it is the child of `clone`), so the copy finds no lock held by another.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => exit_now(child()),
+        pid => Pid::from_raw(pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH)),
+    }
+}
+
 /// Returns how many threads this process has.
 pub fn thread_count() -> io::Result<usize> {
     // Every thread is a link of the directory, besides `.` and `..`.

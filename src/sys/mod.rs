@@ -13,4 +13,5 @@ pub mod process;
 pub mod rooted;
 pub mod schedule;
 pub mod seccomp;
+pub mod signal;
 pub mod thread;

@@ -1,7 +1,7 @@
-//! Signals by pidfd, descriptors over an exec, our own binary as a file that nobody can write.
+//! Descriptors over an exec, the loopback interface, our own binary as a file that nobody can write.
 #![expect(
     unsafe_code,
-    reason = "pidfd_send_signal takes any signal number, and close_range has no safe wrapper"
+    reason = "close_range, dup2 and F_SETFD by number, and SIOCSIFFLAGS have no safe wrapper"
 )]
 
 use std::fs::File;
@@ -12,28 +12,6 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
 use crate::sys::kernel::{self, Interface};
 use crate::sys::mount::{MountAttributes, clone_tree, set_attributes};
-
-/// Sends signal number `signal` (0 only asks whether the process exists) to the process behind `pidfd` (kernel 5.1).
-///
-/// Fails with `ESRCH` once the process has been waited for or is a zombie's reaped id.
-pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-    let no_info: *const libc::siginfo_t = std::ptr::null();
-    // SAFETY: the descriptor is open (borrowed), a null siginfo is allowed, and any signal number is checked by the kernel.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            no_info,
-            0,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
 
 /// Marks every descriptor from `first` on close-on-exec (kernel 5.11), so that an exec passes on only lower ones.
 pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
@@ -78,6 +56,65 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     // SAFETY: this takes descriptors away from their owners; the callers of `close_all_from` promise that those are never
     // used again. The call itself takes numbers only.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Closes a descriptor in a child of [`crate::sys::clone::clone`] that has it only as a copy of its parent's: the owner, a
+/// value that the child never touches again, lives on in the parent.
+pub fn abandon(copy: BorrowedFd<'_>) {
+    // SAFETY: in this process nothing uses the number any more; the caller promises that for its copy of the owner.
+    unsafe { libc::close(copy.as_raw_fd()) };
+}
+
+/// Makes `source` standard stream `number` (0, 1 or 2), which an exec passes on.
+pub fn to_standard_stream(source: BorrowedFd<'_>, number: usize) -> io::Result<()> {
+    let target = match number {
+        0..=2 => RawFd::try_from(number).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?,
+        _ => return Err(io::Error::from_raw_os_error(libc::EBADF)),
+    };
+    // SAFETY: the source is open (borrowed). The target is a standard stream, which the standard library, too, takes to be
+    // open always and owned by nobody.
+    match unsafe { libc::dup2(source.as_raw_fd(), target) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether this process has a descriptor with this number.
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD only reads a flag; an unused number is EBADF.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+/// Lets an exec pass on the descriptor `number`, which is known by its number alone.
+pub fn pass_on(number: RawFd) -> io::Result<()> {
+    // SAFETY: this changes no file and no owner, only whether the descriptor outlives an exec.
+    match unsafe { libc::fcntl(number, libc::F_SETFD, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Brings up the loopback interface of this process's network namespace.
+pub fn loopback_up() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: all bytes zero are a valid ifreq: an empty name, and a union of plain numbers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l'.cast_signed();
+    request.ifr_name[1] = b'o'.cast_signed();
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING)
+        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the socket is open and `request` is a whole ifreq with a name that ends in zero; the kernel only reads it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if result == 0 {
         Ok(())
     } else {

@@ -1,0 +1,214 @@
+//! A bundle becomes a container with a record.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+
+use super::record::{self, Bundle, Record, directory, load, start_socket};
+use crate::cgroup::{self, Cgroup, layout};
+use crate::error;
+use crate::oci::runtime::Spec;
+use crate::oci::runtime::resources::Resources;
+use crate::oci::state::Status;
+use crate::runtime::{
+    Options, Process, Rootfs, Start, Stdio, by_short_path, hooks, start_by_socket,
+};
+
+/// How a container is created from a bundle.
+#[derive(Clone, Copy, Debug)]
+pub struct BundleOptions<'a> {
+    /// The directory of records.
+    pub root: &'a Path,
+    /// The container's id.
+    pub id: &'a str,
+    /// The standard streams of the program.
+    pub stdio: Stdio<'a>,
+    /// Whether the program starts at once, instead of by [`start`].
+    pub at_once: bool,
+    /// How many of the caller's descriptors from 3 on the program gets.
+    pub preserved_fds: u32,
+    /// Whether the session keyring of the caller is kept.
+    pub keep_keyring: bool,
+    /// Whether the old root is covered instead of taken away.
+    pub no_pivot: bool,
+}
+
+/// Creates a container from a bundle and records it. Fails with `Conflict` if the id is taken; nothing is left of a
+/// container that cannot be created.
+pub fn create_from_bundle(bundle: Bundle, options: BundleOptions<'_>) -> Result<Process> {
+    let directory = directory(options.root, options.id)?;
+    make_directory(options.root, &directory)?;
+    let created = create_recorded(bundle, options, &directory);
+    if created.is_err()
+        && let Err(left) = fs::remove_dir_all(&directory)
+    {
+        tracing::warn!("remove {}: {left}", directory.display());
+    }
+    created
+}
+
+fn make_directory(root: &Path, directory: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(0o700);
+    match builder.create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            builder
+                .recursive(true)
+                .create(root)
+                .with_context(|| format!("make {}", root.display()))?;
+            fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(error::conflict("container with given ID already exists"))
+        }
+        made => made.with_context(|| format!("make {}", directory.display())),
+    }
+}
+
+fn create_recorded(
+    bundle: Bundle,
+    options: BundleOptions<'_>,
+    directory: &Path,
+) -> Result<Process> {
+    let Bundle { path, spec, text } = bundle;
+    let Some(root) = &spec.root else {
+        bail!(error::invalid("root must be specified"));
+    };
+    let rootfs = path.join(&root.path);
+    let cgroup_path = cgroup_path(&spec, options.id);
+    let host = layout::detect()?;
+    let cgroup = cgroup::create(&host, &cgroup_path, &resources(&spec))?;
+    let create = || -> Result<Process> {
+        let process = crate::runtime::create(
+            Options {
+                id: options.id,
+                spec: &spec,
+                bundle: &path,
+                rootfs: Rootfs::Path(&rootfs),
+                stdio: options.stdio,
+                cgroup: Some(&cgroup),
+                start: if options.at_once {
+                    Start::AtOnce
+                } else {
+                    Start::BySocket(listen_for_start(directory)?)
+                },
+                preserved_fds: options.preserved_fds,
+                init: false,
+                keep_keyring: options.keep_keyring,
+                no_pivot: options.no_pivot,
+            },
+            None,
+        )?;
+        let pid = process.pid.as_raw_nonzero().get();
+        let record = Record {
+            oci_version: spec.oci_version.clone(),
+            id: options.id.to_owned(),
+            pid,
+            // A program that has ended already has none any more, and never will again.
+            start_time: record::start_time(pid).unwrap_or(0),
+            bundle: path.clone(),
+            rootfs: rootfs.clone(),
+            created: jiff::Timestamp::now().to_string(),
+            cgroup: cgroup_path.clone(),
+            annotations: spec.annotations.clone(),
+            config: text,
+        };
+        match record.save(directory) {
+            Ok(()) => Ok(process),
+            Err(error) => {
+                process.end()?;
+                Err(error)
+            }
+        }
+    };
+    let created = create();
+    if created.is_err() {
+        destroy_cgroup(&cgroup);
+        run_poststop(&spec, options.id, &path);
+    }
+    created
+}
+
+/// Teardown goes on whatever happens: what is left is told.
+fn destroy_cgroup(cgroup: &Cgroup) {
+    if let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
+        tracing::warn!("{error:#}");
+    }
+}
+
+pub(super) fn run_poststop(spec: &Spec, id: &str, bundle: &Path) {
+    let state = crate::oci::state::State {
+        oci_version: spec.oci_version.clone(),
+        id: id.to_owned(),
+        status: Status::Stopped,
+        pid: 0,
+        bundle: bundle.to_owned(),
+        annotations: spec.annotations.clone(),
+    };
+    // A failure is a warning (runtime-spec runtime.md, Lifecycle), and the hooks after it run all the same.
+    for hook in &spec.hooks.poststop {
+        let hook = std::slice::from_ref(hook);
+        if let Err(failure) = hooks::run(hook, "poststop", &state, bundle) {
+            tracing::warn!("{failure}");
+        }
+    }
+}
+
+/// The path that the configuration gives, relative to the root of the hierarchies; one of ours without.
+fn cgroup_path(spec: &Spec, id: &str) -> PathBuf {
+    match &spec.linux {
+        Some(linux) if !linux.cgroups_path.is_empty() => Path::new("/").join(&linux.cgroups_path),
+        _ => Path::new(cgroup::PARENT).join(id),
+    }
+}
+
+/// The limits of the configuration; the devices that every container has come after its own rules.
+fn resources(spec: &Spec) -> Resources {
+    let mut resources = spec
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.resources.clone())
+        .unwrap_or_default();
+    resources.devices.extend(cgroup::default_rules());
+    resources
+}
+
+fn listen_for_start(directory: &Path) -> Result<OwnedFd> {
+    let path = start_socket(directory);
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let listen = || -> io::Result<()> {
+        by_short_path(&path, |address| Ok(bind(&socket, address)?))?;
+        Ok(listen(&socket, 1)?)
+    };
+    listen().with_context(|| format!("listen at {}", path.display()))?;
+    Ok(socket)
+}
+
+/// Starts a created container; returns when its program runs, or with the [`crate::runtime::Failure`] that kept it from it.
+pub fn start(root: &Path, id: &str) -> Result<()> {
+    let record = load(root, id)?;
+    match record.status(root)? {
+        Status::Created => {}
+        Status::Stopped => bail!(error::conflict("cannot start a container that has stopped")),
+        Status::Running => bail!(error::conflict("cannot start an already running container")),
+        status => bail!(error::conflict(format!(
+            "cannot start a container in the {} state",
+            status.name()
+        ))),
+    }
+    let socket = start_socket(&directory(root, id)?);
+    let started = start_by_socket(&socket, &record.state(Status::Created), &record.spec()?);
+    // Whatever came of it: it has been started, and cannot be again.
+    fs::remove_file(&socket).with_context(|| format!("remove {}", socket.display()))?;
+    started
+}

@@ -1,0 +1,222 @@
+//! What is done to a container that has a record: signals, deletion, pause, limits, and processes that join.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+
+use super::create::run_poststop;
+use super::record::{self, Record, directory, load, start_socket};
+use crate::cgroup::{Cgroup, layout};
+use crate::error;
+use crate::oci::runtime::Spec;
+use crate::oci::runtime::linux::{Linux, NamespaceKind};
+use crate::oci::runtime::resources::Resources;
+use crate::oci::state::{State, Status};
+use crate::runtime::{ExecOptions, Process, Running, exec, namespaces};
+use crate::sys::signal::send_signal;
+
+/// How long a killed process may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends a signal to the first process of a container, or with `all` to every process in its cgroup.
+pub fn kill(root: &Path, id: &str, signal: i32, all: bool) -> Result<()> {
+    let record = load(root, id)?;
+    let status = record.status(root)?;
+    let shares_pids = !has_pid_namespace(&record)?;
+    if all || (shares_pids && signal == libc::SIGKILL) {
+        let cgroup = record.cgroup()?;
+        if signal == libc::SIGKILL {
+            return cgroup.kill_all();
+        }
+        let named = Signal::from_named_raw(signal)
+            .with_context(|| format!("signal {signal} cannot be sent to a cgroup"))?;
+        return cgroup.signal_all(named);
+    }
+    if !status.can_kill() {
+        bail!(error::conflict("container not running"));
+    }
+    let Some(pidfd) = open(&record)? else {
+        bail!(error::conflict("container not running"));
+    };
+    send_signal(pidfd.as_fd(), signal).context("signal the container's process")?;
+    // On v1 the frozen do not die.
+    if signal == libc::SIGKILL && status == Status::Paused {
+        record.cgroup()?.thaw()?;
+    }
+    Ok(())
+}
+
+fn has_pid_namespace(record: &Record) -> Result<bool> {
+    let linux = record.spec()?.linux.unwrap_or_default();
+    Ok(namespaces::plan(&linux)?.makes(NamespaceKind::Pid))
+}
+
+/// Opens the first process of a container; nothing if it has ended.
+fn open(record: &Record) -> Result<Option<OwnedFd>> {
+    let Some(pid) = Pid::from_raw(record.pid) else {
+        return Ok(None);
+    };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        pidfd => pidfd.context("open the container's process")?,
+    };
+    // Looked at after it was opened, it is the one that is open.
+    Ok((record::start_time(record.pid) == Some(record.start_time)).then_some(pidfd))
+}
+
+/// Deletes a stopped or created container, or with `force` any; runs its poststop hooks.
+///
+/// With `force` a container that does not exist is fine.
+pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
+    let record = match load(root, id) {
+        Err(error) if force && error::is(&error, error::Kind::NotFound) => {
+            // What a creation that was killed has left.
+            return remove_directory(&directory(root, id)?);
+        }
+        record => record?,
+    };
+    match record.status(root)? {
+        Status::Stopped => {}
+        Status::Created => end(&record)?,
+        _ if force => end(&record)?,
+        status => bail!(error::conflict(format!(
+            "cannot delete container {id} that is not stopped: {}",
+            status.name()
+        ))),
+    }
+    let cgroup = record.cgroup()?;
+    cgroup.kill_all()?;
+    cgroup.remove()?;
+    run_poststop(&record.spec()?, id, &record.bundle);
+    remove_directory(&directory(root, id)?)
+}
+
+/// The record goes first: without it there is no container.
+fn remove_directory(directory: &Path) -> Result<()> {
+    let gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.with_context(|| format!("remove {}", directory.display())),
+    };
+    gone(fs::remove_file(directory.join("state.json")))?;
+    gone(fs::remove_file(start_socket(directory)))?;
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            gone(fs::remove_dir_all(directory))
+        }
+        removed => gone(removed),
+    }
+}
+
+/// Kills the first process and waits until it has ended.
+fn end(record: &Record) -> Result<()> {
+    let Some(pidfd) = open(record)? else {
+        return Ok(());
+    };
+    match send_signal(pidfd.as_fd(), libc::SIGKILL) {
+        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+            return Err(error).context("kill the container's process");
+        }
+        _ => {}
+    }
+    record.cgroup()?.thaw()?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(0),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let mut waiting = [PollFd::new(&pidfd, PollFlags::IN)];
+        match poll(&mut waiting, Some(&left)) {
+            Ok(0) => bail!("the container's process survives SIGKILL"),
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("wait for the container's process"),
+        }
+    }
+}
+
+/// Stops all processes of a container until [`resume`].
+pub fn pause(root: &Path, id: &str) -> Result<()> {
+    let record = load(root, id)?;
+    let status = record.status(root)?;
+    if !status.can_pause() {
+        bail!(error::conflict(format!(
+            "container not running or created: {}",
+            status.name()
+        )));
+    }
+    record.cgroup()?.freeze()
+}
+
+/// Lets the processes of a paused container go on.
+pub fn resume(root: &Path, id: &str) -> Result<()> {
+    let record = load(root, id)?;
+    if record.status(root)? != Status::Paused {
+        bail!(error::conflict("container not paused"));
+    }
+    record.cgroup()?.thaw()
+}
+
+/// Changes the limits of a container; what `resources` leaves out stays.
+pub fn update(root: &Path, id: &str, resources: &Resources) -> Result<()> {
+    let record = load(root, id)?;
+    if record.status(root)? == Status::Stopped {
+        bail!(error::conflict("container not running"));
+    }
+    record.cgroup()?.update(&layout::detect()?, resources)
+}
+
+/// Returns the processes of a container as the caller numbers them.
+pub fn pids(root: &Path, id: &str) -> Result<Vec<i32>> {
+    load(root, id)?.cgroup()?.pids()
+}
+
+/// A running container that processes can join.
+#[derive(Debug)]
+pub struct Joinable {
+    /// The configuration that it was created with.
+    pub spec: Spec,
+    state: State,
+    pidfd: OwnedFd,
+    cgroup: Cgroup,
+}
+
+/// Opens a running container for processes that are to join it. Fails with `Conflict` if it has stopped or is paused.
+pub fn joinable(root: &Path, id: &str) -> Result<Joinable> {
+    let record = load(root, id)?;
+    match record.status(root)? {
+        Status::Stopped => bail!(error::conflict("cannot exec in a stopped container")),
+        Status::Paused => bail!(error::conflict("cannot exec in a paused container")),
+        _ => {}
+    }
+    let Some(pidfd) = open(&record)? else {
+        bail!(error::conflict("cannot exec in a stopped container"));
+    };
+    Ok(Joinable {
+        spec: record.spec()?,
+        state: record.state(Status::Running),
+        pidfd,
+        cgroup: record.cgroup()?,
+    })
+}
+
+impl Joinable {
+    /// Starts a process in the container; see [`exec`].
+    pub fn exec(&self, options: ExecOptions<'_>) -> Result<Process> {
+        let no_linux = Linux::default();
+        let container = Running {
+            pidfd: self.pidfd.as_fd(),
+            state: &self.state,
+            linux: self.spec.linux.as_ref().unwrap_or(&no_linux),
+            cgroup: Some(&self.cgroup),
+        };
+        exec(container, options)
+    }
+}

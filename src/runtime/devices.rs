@@ -1,0 +1,311 @@
+//! The nodes of /dev: which, and how they come to be.
+//!
+//! A /dev of our own is a detached tmpfs that nobody else can reach while it is filled, so no link of the image can lead
+//! elsewhere (CVE-2026-41579, CVE-2026-47766). In a user namespace nobody may make nodes; there they are clones of nodes
+//! that the parent has made in a tmpfs that is attached nowhere.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::{
+    Dev, FileType, Gid, Mode, OFlags, Uid, chownat, makedev, mkdirat, mknodat, openat, symlinkat,
+};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::channel::{Failure, OrFail as _};
+use super::mounts::destination;
+use super::namespaces::host_id;
+use crate::error;
+use crate::oci::runtime::linux::Linux;
+use crate::sys::mount::{FsOption, attach, clone_tree, detached};
+use crate::sys::rooted::Root;
+
+/// What every container has (runtime-spec config-linux.md, Default Devices).
+const DEFAULT: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Names in /dev that lead elsewhere.
+const LINKS: [(&str, &str); 6] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// One node to make.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Where, inside; absolute, without `..`.
+    path: PathBuf,
+    kind: FileType,
+    device: Dev,
+    mode: Mode,
+    uid: u32,
+    gid: u32,
+    /// In a user namespace: the node, to be attached.
+    clone: Option<OwnedFd>,
+}
+
+/// Returns the default nodes and those of the configuration, which replace a default one of the same path.
+pub(super) fn plan(linux: &Linux) -> Result<Vec<Node>> {
+    let mut nodes = Vec::with_capacity(DEFAULT.len() + linux.devices.len());
+    for device in &linux.devices {
+        let kind = match device.kind.as_str() {
+            "c" | "u" => FileType::CharacterDevice,
+            "b" => FileType::BlockDevice,
+            "p" => FileType::Fifo,
+            unknown => bail!(error::invalid(format!(
+                "invalid type {unknown:?} of device {}",
+                device.path.display()
+            ))),
+        };
+        let number = |number: i64| {
+            u32::try_from(number).map_err(|_| {
+                error::invalid(format!(
+                    "invalid number {number} of device {}",
+                    device.path.display()
+                ))
+            })
+        };
+        let device_number = if kind == FileType::Fifo {
+            0
+        } else {
+            makedev(number(device.major)?, number(device.minor)?)
+        };
+        nodes.push(Node {
+            path: destination(&device.path)?,
+            kind,
+            device: device_number,
+            mode: Mode::from_raw_mode(device.file_mode.unwrap_or(0o666) & 0o7777),
+            uid: device.uid.unwrap_or(0),
+            gid: device.gid.unwrap_or(0),
+            clone: None,
+        });
+    }
+    for (path, major, minor) in DEFAULT {
+        if !nodes.iter().any(|node| node.path == Path::new(path)) {
+            nodes.push(Node {
+                path: path.into(),
+                kind: FileType::CharacterDevice,
+                device: makedev(major, minor),
+                mode: Mode::from_raw_mode(0o666),
+                uid: 0,
+                gid: 0,
+                clone: None,
+            });
+        }
+    }
+    Ok(nodes)
+}
+
+/// Makes the nodes for a container in a user namespace, owned as its maps say; the child attaches them.
+pub(super) fn make_clones(nodes: &mut [Node], linux: &Linux) -> Result<()> {
+    let options = [FsOption::Value("mode", "0700")];
+    let directory = detached("tmpfs", &options, MountAttrFlags::empty())
+        .context("make a tmpfs for device nodes")?;
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let name = CString::new(index.to_string())?;
+        let make = || -> std::io::Result<OwnedFd> {
+            mknodat(&directory, &*name, node.kind, Mode::empty(), node.device)?;
+            let id = |maps, id| host_id(maps, id).unwrap_or(id);
+            let uid = Uid::from_raw(id(&linux.uid_mappings, node.uid));
+            let gid = Gid::from_raw(id(&linux.gid_mappings, node.gid));
+            let flags = rustix::fs::AtFlags::empty();
+            chownat(&directory, &*name, Some(uid), Some(gid), flags)?;
+            rustix::fs::chmodat(&directory, &*name, node.mode, flags)?;
+            let made = openat(
+                &directory,
+                &*name,
+                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
+            clone_tree(made.as_fd(), false)
+        };
+        node.clone = Some(make().with_context(|| format!("make device {}", node.path.display()))?);
+    }
+    Ok(())
+}
+
+/// Fills `dev`, the root of a tmpfs that is to become /dev, with nodes, links and the directories `directories`.
+pub(super) fn fill(
+    dev: BorrowedFd<'_>,
+    nodes: &[Node],
+    directories: &[&OsStr],
+) -> Result<(), Failure> {
+    for directory in directories {
+        mkdirat(dev, *directory, Mode::from_raw_mode(0o755))
+            .or_fail(|| format!("make /dev/{}", directory.display()))?;
+    }
+    for node in nodes {
+        let Ok(inner) = node.path.strip_prefix("/dev") else {
+            continue;
+        };
+        // Nearly every node lies in /dev itself; a tmpfs of our own has no links that could lead elsewhere.
+        let mut components = inner.components();
+        if let (Some(name), None) = (components.next(), components.next()) {
+            make_node(dev, name.as_os_str(), node)?;
+        } else {
+            let dev = rustix::io::fcntl_dupfd_cloexec(dev, 0).or_fail(|| "open /dev".to_owned())?;
+            place(&Root::from_dir(dev), inner, node)?;
+        }
+    }
+    make_links(dev)
+}
+
+/// Makes the nodes that lie elsewhere than in a /dev of our own; `in_dev` says whether those in /dev are among them.
+pub(super) fn place_all(root: &Root, nodes: &[Node], in_dev: bool) -> Result<(), Failure> {
+    for node in nodes {
+        if in_dev || !node.path.starts_with("/dev") {
+            place(root, &node.path, node)?;
+        }
+    }
+    if in_dev {
+        let dev = open_dev(root)?;
+        make_links(dev.as_fd())?;
+    }
+    Ok(())
+}
+
+/// Opens /dev of a root filesystem, making it if it is missing; a link is refused.
+pub(super) fn open_dev(root: &Root) -> Result<OwnedFd, Failure> {
+    let path = Path::new("dev");
+    let open = || -> std::io::Result<OwnedFd> {
+        if let Err(error) = root.handle_nofollow(path)
+            && error.raw_os_error() == Some(libc::ENOENT)
+        {
+            root.create_dir_all(path, Mode::from_raw_mode(0o755))?;
+        }
+        root.open_at(
+            path,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )
+    };
+    open().or_fail(|| "open /dev, which must be a directory".to_owned())
+}
+
+fn place(root: &Root, path: &Path, node: &Node) -> Result<(), Failure> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let locate = || {
+        root.create_dir_all(parent, Mode::from_raw_mode(0o755))?;
+        root.locate(path)
+    };
+    let location = locate().or_fail(|| format!("make device {}", node.path.display()))?;
+    make_node(location.dir.as_fd(), &location.name, node)
+}
+
+fn make_node(directory: BorrowedFd<'_>, name: &OsStr, node: &Node) -> Result<(), Failure> {
+    let make = || -> std::io::Result<()> {
+        if let Some(clone) = &node.clone {
+            let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+            // What is there already may be anything: it is covered, never opened for real.
+            let made = openat(directory, name, flags | OFlags::EXCL, Mode::RUSR);
+            if let Err(errno) = made
+                && errno != Errno::EXIST
+            {
+                return Err(errno.into());
+            }
+            drop(made);
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let target = openat(directory, name, flags, Mode::empty())?;
+            return attach(clone.as_fd(), target.as_fd());
+        }
+        match mknodat(directory, name, node.kind, node.mode, node.device) {
+            Ok(()) => {}
+            // What an image has there stays, as with runc; nothing of ours relies on it.
+            Err(Errno::EXIST) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+        if node.uid != 0 || node.gid != 0 {
+            let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            chownat(directory, name, Some(uid), Some(gid), flags)?;
+        }
+        Ok(())
+    };
+    make().or_fail(|| format!("make device {}", node.path.display()))
+}
+
+fn make_links(dev: BorrowedFd<'_>) -> Result<(), Failure> {
+    for (name, target) in LINKS {
+        match symlinkat(target, dev, name) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).or_fail(|| format!("link /dev/{name} to {target}")),
+        }
+    }
+    Ok(())
+}
+
+/// Returns the names of directories that later mounts need directly in /dev.
+pub(super) fn directories_for<'a>(
+    destinations: impl Iterator<Item = (&'a Path, bool)>,
+) -> Vec<&'a OsStr> {
+    let mut names: Vec<&OsStr> = destinations
+        .filter(|(_, is_directory)| *is_directory)
+        .filter_map(|(path, _)| path.strip_prefix("/dev").ok())
+        .filter_map(|inner| inner.components().next())
+        .map(std::path::Component::as_os_str)
+        .filter(|name| !name.as_bytes().is_empty())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_of_the_configuration_replaces_the_default_one() {
+        let linux: Linux = serde_json::from_str(
+            r#"{"devices":[{"type":"c","path":"/dev/null","major":7,"minor":8,"fileMode":384},
+                           {"type":"p","path":"/run/fifo"}]}"#,
+        )
+        .unwrap();
+        let nodes = plan(&linux).unwrap();
+        assert_eq!(nodes.len(), 7);
+        assert_eq!(nodes[0].device, makedev(7, 8));
+        assert_eq!(nodes[0].mode, Mode::from_raw_mode(0o600));
+        assert_eq!(nodes[1].kind, FileType::Fifo);
+        for (json, text) in [
+            (
+                r#"{"devices":[{"type":"x","path":"/dev/x"}]}"#,
+                "invalid type \"x\" of device /dev/x",
+            ),
+            (
+                r#"{"devices":[{"type":"c","path":"/dev/x","major":-2}]}"#,
+                "invalid number -2 of device /dev/x",
+            ),
+        ] {
+            let error = plan(&serde_json::from_str(json).unwrap()).unwrap_err();
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn directories_of_later_mounts() {
+        let mounts = [
+            ("/dev/pts", true),
+            ("/dev/shm", true),
+            ("/dev", true),
+            ("/dev/shm/x", true),
+            ("/dev/file", false),
+            ("/proc", true),
+        ];
+        let names = directories_for(mounts.iter().map(|(path, dir)| (Path::new(*path), *dir)));
+        assert_eq!(names, ["pts", "shm"]);
+    }
+}

@@ -1,0 +1,256 @@
+//! The program of a process: where it is found, and why it cannot be executed.
+//!
+//! What is wrong is said in runc's words, which docker and scripts look for. The kernel's own answer to an exec is often
+//! the least of the story (ENOENT for a script whose interpreter is missing), so the file is looked into.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
+
+use super::channel::{Failure, Step, describe, errno_of};
+
+/// Where programs are looked for if the environment has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Returns the path of program `name`, looked up in the directories of `search` (a PATH) unless it has a slash.
+///
+/// Looks as the user and with the capabilities that are in force now, in the root and working directory of now.
+pub(super) fn find(name: &str, search: Option<&str>) -> Result<CString, Failure> {
+    let fail = |errno: i32, text: &str| Failure {
+        step: Step::Program,
+        errno,
+        text: format!("exec: {name:?}: {text}"),
+    };
+    if name.contains('/') {
+        return match check(Path::new(name)) {
+            Ok(()) => Ok(c_string(name.as_bytes())),
+            Err(errno @ (libc::ENOENT | libc::ENOTDIR)) => {
+                Err(fail(errno, &format!("stat {name}: {}", describe(errno))))
+            }
+            Err(errno) => Err(fail(errno, &describe(errno))),
+        };
+    }
+    if name.is_empty() {
+        return Err(fail(libc::ENOENT, "executable file not found in $PATH"));
+    }
+    let mut refused = false;
+    for directory in search.unwrap_or(DEFAULT_PATH).split(':') {
+        // An empty entry means the working directory, which must not decide what runs.
+        if directory.is_empty() {
+            continue;
+        }
+        let path = Path::new(directory).join(name);
+        match check(&path) {
+            Ok(()) if path.is_absolute() => return Ok(c_string(path.as_os_str().as_bytes())),
+            Ok(()) => {
+                return Err(fail(
+                    libc::ENOENT,
+                    "cannot run executable found relative to current directory",
+                ));
+            }
+            Err(libc::EACCES) => refused = true,
+            Err(_) => {}
+        }
+    }
+    if refused {
+        return Err(fail(libc::EACCES, &describe(libc::EACCES)));
+    }
+    Err(fail(libc::ENOENT, "executable file not found in $PATH"))
+}
+
+fn c_string(bytes: &[u8]) -> CString {
+    CString::new(bytes).expect("arguments and environment were checked for NUL")
+}
+
+/// Whether `path` is a file that may be executed; the error number if not.
+fn check(path: &Path) -> Result<(), i32> {
+    let found = stat(path).map_err(rustix::io::Errno::raw_os_error)?;
+    if FileType::from_raw_mode(found.st_mode).is_dir() {
+        return Err(libc::EISDIR);
+    }
+    // The effective ids and capabilities count, not the real ones; noexec mounts refuse here as well.
+    match accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
+        Ok(()) if found.st_mode & 0o111 != 0 => Ok(()),
+        Ok(()) => Err(libc::EACCES),
+        Err(errno) => Err(errno.raw_os_error()),
+    }
+}
+
+/// Returns the failure of an exec of `path` that the kernel refused with `errno`, with what the file itself tells.
+pub(super) fn explain(path: &Path, errno: i32) -> Failure {
+    let mut text = format!("exec {}: {}", path.display(), describe(errno));
+    if let Some(reason) = reason(path, errno) {
+        text = format!("{text} ({reason})");
+    }
+    Failure {
+        step: Step::Program,
+        errno,
+        text,
+    }
+}
+
+fn reason(path: &Path, errno: i32) -> Option<String> {
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(|error| errno_of(&error)).ok()?;
+    file.take(4096).read_to_end(&mut head).ok()?;
+    match errno {
+        libc::ENOENT | libc::EACCES | libc::ELOOP | libc::ENOTDIR => {
+            let (kind, interpreter) = interpreter(&head)?;
+            let shown = interpreter.display();
+            if interpreter.as_os_str().as_bytes().ends_with(b"\r") {
+                return Some(format!(
+                    "its {kind} is {:?}: the script has the line ends of Windows",
+                    interpreter.to_string_lossy()
+                ));
+            }
+            match check(&interpreter) {
+                Ok(()) => None,
+                Err(errno) => Some(format!("its {kind} {shown}: {}", describe(errno))),
+            }
+        }
+        libc::ENOEXEC if head.is_empty() => Some("the file is empty".to_owned()),
+        libc::ENOEXEC => match machine(&head) {
+            Some(machine) => Some(format!(
+                "the program is for {machine}, this host is {}",
+                std::env::consts::ARCH
+            )),
+            None if !head.starts_with(b"\x7fELF") && !head.starts_with(b"#!") => {
+                Some("neither a program nor a script that begins with #!".to_owned())
+            }
+            None => None,
+        },
+        _ => None,
+    }
+}
+
+/// The interpreter that the kernel starts for a script or a dynamically linked program.
+fn interpreter(head: &[u8]) -> Option<(&'static str, PathBuf)> {
+    let path = |bytes: &[u8]| Path::new(std::ffi::OsStr::from_bytes(bytes)).to_owned();
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|&byte| byte == b'\n').next()?;
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let word = line.split(blank).find(|word| !word.is_empty())?;
+        return Some(("interpreter", path(word)));
+    }
+    // 64-bit little-endian ELF: program headers of 56 bytes, PT_INTERP is 3.
+    if !head.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let number = |at: usize, length: usize| -> Option<usize> {
+        let mut bytes = [0; 8];
+        bytes[..length].copy_from_slice(head.get(at..at + length)?);
+        usize::try_from(u64::from_le_bytes(bytes)).ok()
+    };
+    let first = number(32, 8)?;
+    for index in 0..number(56, 2)? {
+        let header = first.checked_add(index * 56)?;
+        if number(header, 4)? == 3 {
+            let start = number(header + 8, 8)?;
+            let end = start.checked_add(number(header + 32, 8)?)?;
+            let name = head.get(start..end)?.split(|&byte| byte == 0).next()?;
+            return Some(("dynamic loader", path(name)));
+        }
+    }
+    None
+}
+
+/// The machine of an ELF file (e_machine) that is not this host's.
+fn machine(head: &[u8]) -> Option<String> {
+    if !head.starts_with(b"\x7fELF") {
+        return None;
+    }
+    let number = u16::from_le_bytes(head.get(18..20)?.try_into().ok()?);
+    let name = match number {
+        3 => "x86",
+        21 => "powerpc64",
+        22 => "s390x",
+        40 => "arm",
+        62 => "x86_64",
+        183 => "aarch64",
+        243 => "riscv64",
+        258 => "loongarch64",
+        other => return Some(format!("machine {other}")),
+    };
+    (name != std::env::consts::ARCH).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_as_runc_says() {
+        let text = |name: &str, search: Option<&str>| find(name, search).unwrap_err().text;
+        assert_eq!(
+            find("sh", None)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .split('/')
+                .next_back(),
+            Some("sh")
+        );
+        assert_eq!(
+            text("nosuchprogram", None),
+            "exec: \"nosuchprogram\": executable file not found in $PATH"
+        );
+        assert_eq!(
+            text("/nosuchprogram", None),
+            "exec: \"/nosuchprogram\": stat /nosuchprogram: no such file or directory"
+        );
+        assert_eq!(text("/etc", None), "exec: \"/etc\": is a directory");
+        assert_eq!(
+            text("/etc/passwd", None),
+            "exec: \"/etc/passwd\": permission denied"
+        );
+        assert_eq!(
+            text("passwd", Some("/nowhere::/etc")),
+            "exec: \"passwd\": permission denied"
+        );
+        assert_eq!(
+            text("", Some("/bin")),
+            "exec: \"\": executable file not found in $PATH"
+        );
+        assert_eq!(find("/etc", None).unwrap_err().errno, libc::EISDIR);
+    }
+
+    fn check_reason(content: &[u8], errno: i32, expected: Option<&str>) {
+        let path = std::env::temp_dir().join(format!("aril-program-{}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        let found = reason(&path, errno);
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(found.as_deref(), expected);
+    }
+
+    #[test]
+    fn files_tell_why_they_cannot_be_executed() {
+        check_reason(
+            b"#!/no/such sh\n",
+            libc::ENOENT,
+            Some("its interpreter /no/such: no such file or directory"),
+        );
+        check_reason(
+            b"#!/bin/sh\r\nx",
+            libc::ENOENT,
+            Some("its interpreter is \"/bin/sh\\r\": the script has the line ends of Windows"),
+        );
+        check_reason(b"", libc::ENOEXEC, Some("the file is empty"));
+        check_reason(
+            b"echo hello\n",
+            libc::ENOEXEC,
+            Some("neither a program nor a script that begins with #!"),
+        );
+        let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+        elf.resize(64, 0);
+        elf[18] = 22;
+        let text = format!(
+            "the program is for s390x, this host is {}",
+            std::env::consts::ARCH
+        );
+        check_reason(&elf, libc::ENOEXEC, Some(&text));
+    }
+}
