@@ -29,6 +29,7 @@ pub mod mounts;
 pub mod names;
 pub mod seccomp;
 pub mod security;
+pub mod signal;
 pub mod spec;
 pub mod user;
 

@@ -168,9 +168,7 @@ fn environment(record: &Record, facts: &Facts) -> Vec<String> {
     }
     env.extend(facts.link_env.iter().cloned());
     replace_env(&mut env, record.config.env.as_deref().unwrap_or_default());
-    if !env.iter().any(|variable| variable.starts_with("HOME=")) {
-        env.push(format!("HOME={}", facts.user.home));
-    }
+    // HOME is the runtime's, which sees the user's entry where the program will see it.
     env
 }
 
@@ -749,10 +747,7 @@ mod tests {
     #[test]
     fn the_environment_is_dockers() {
         let env = |config: Config| derived(config, HostConfig::default()).process.unwrap().env;
-        assert_eq!(
-            env(Config::default()),
-            [DEFAULT_PATH, "HOSTNAME=box", "HOME=/root"]
-        );
+        assert_eq!(env(Config::default()), [DEFAULT_PATH, "HOSTNAME=box"]);
         let config = Config {
             env: Some(list(&["PATH=/x", "A=1", "HOME=/h", "HOSTNAME"])),
             tty: true,

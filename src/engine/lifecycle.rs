@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::sys::signal::Signal;
 
 use super::Engine;
 use super::attach::{Session, Target};
-use crate::container::{Container, Phase};
+use crate::container::{Container, Phase, signal};
 use crate::monitor::client::{self, Connection};
 use crate::monitor::control::{Request, Streams};
 use crate::monitor::removal;
@@ -52,7 +51,7 @@ pub fn start(
 pub fn kill(engine: &Engine, text: &str, signal: &str) -> Result<()> {
     let kill = || {
         let container = engine.container(text)?;
-        let number = parse_signal(signal)?;
+        let number = signal::parse(signal)?;
         running(&container)?;
         monitor(engine, &container)?.request(&Request::Signal(number))
     };
@@ -81,7 +80,7 @@ fn stop_for(
 ) -> Result<bool> {
     let config = &container.record.config;
     let configured = Some(config.stop_signal.as_str()).filter(|signal| !signal.is_empty());
-    let signal = parse_signal(options.signal.as_deref().or(configured).unwrap_or("TERM"))?;
+    let signal = signal::parse(options.signal.as_deref().or(configured).unwrap_or("TERM"))?;
     let timeout_s = options
         .timeout_s
         .or(config.stop_timeout)
@@ -252,62 +251,4 @@ fn not_running(id: &str) -> anyhow::Error {
 
 fn being_removed(id: &str) -> anyhow::Error {
     error::conflict(format!("removal of container {id} is already in progress"))
-}
-
-/// Reads `KILL`, `SIGKILL`, `9` or `SIGRTMIN+3`; the error is of kind `Invalid`.
-pub fn parse_signal(text: &str) -> Result<i32> {
-    let refuse = || error::invalid(format!("invalid signal: {text}"));
-    if let Ok(number) = text.parse::<i32>() {
-        return if (1..=64).contains(&number) {
-            Ok(number)
-        } else {
-            Err(refuse())
-        };
-    }
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if let Ok(signal) = format!("SIG{name}").parse::<Signal>() {
-        return Ok(signal as i32);
-    }
-    let offset = |text: &str, sign| {
-        text.strip_prefix(sign)
-            .map_or(text.is_empty().then_some(0), |n: &str| n.parse().ok())
-    };
-    let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
-        (Some(rest), _) => offset(rest, '+').map(|offset: i32| 34 + offset),
-        (_, Some(rest)) => offset(rest, '-').map(|offset: i32| 64 - offset),
-        _ => None,
-    };
-    real_time
-        .filter(|number| (34..=64).contains(number))
-        .ok_or_else(refuse)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn signals_have_names_and_numbers() {
-        for (text, number) in [
-            ("KILL", 9),
-            ("SIGKILL", 9),
-            ("kill", 9),
-            ("9", 9),
-            ("USR1", 10),
-            ("RTMIN", 34),
-            ("SIGRTMIN+3", 37),
-            ("RTMAX-1", 63),
-        ] {
-            assert_eq!(parse_signal(text).unwrap(), number, "{text}");
-        }
-        for bad in [
-            "", "0", "65", "-9", "NOSUCH", "RTMIN-1", "RTMAX+1", "RTMIN+99", "SIG",
-        ] {
-            assert_eq!(
-                parse_signal(bad).unwrap_err().to_string(),
-                format!("invalid signal: {bad}")
-            );
-        }
-    }
 }

@@ -7,11 +7,15 @@ use anyhow::Result;
 
 use crate::container::{Container, Containers};
 use crate::dirs::Dirs;
+use crate::image::Images;
 use crate::volume::Volumes;
 
 pub mod attach;
+pub mod create;
+pub mod exec;
 pub mod inspect;
 pub mod lifecycle;
+pub mod machine;
 pub mod repair;
 
 /// What every operation needs: where things are.
@@ -23,6 +27,8 @@ pub struct Engine {
     pub containers: Containers,
     /// The volumes.
     pub volumes: Volumes,
+    /// The images.
+    pub images: Images,
 }
 
 impl Engine {
@@ -34,6 +40,7 @@ impl Engine {
         Ok(Engine {
             containers: Containers::new(&dirs),
             volumes: Volumes::new(&dirs),
+            images: Images::open(&dirs),
             dirs,
         })
     }

@@ -1,9 +1,13 @@
 //! One process per running container: it starts the container's program, holds its streams, writes its log, and sees it end.
 
+pub mod bring_up;
 pub mod client;
 pub mod control;
+pub mod devices;
+pub mod execs;
 pub mod peers;
 pub mod removal;
 pub mod restart;
 pub mod scrub;
 pub mod stdio;
+pub mod supervise;

@@ -1,0 +1,344 @@
+//! A request and an image → a new container.
+//!
+//! Everything is checked and made in a draft that nobody sees; the last step gives it its name and its place.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use rustix::fs::FileType;
+
+use super::Engine;
+use crate::container::mounts::{self, Request, Source};
+use crate::container::{Record, check, merge, names, new_id, short};
+use crate::docker::container::{ContainerCreate, HostConfig};
+use crate::docker::inspect::MountPoint;
+use crate::docker::system::VolumeCreate;
+use crate::image::gc::Lease;
+use crate::image::{Image, apply, snapshot, tarball};
+use crate::monitor::removal;
+use crate::oci::image::host_architecture;
+use crate::sys::rooted::Root;
+use crate::{error, event};
+
+/// The network of a container that asks for none.
+const DEFAULT_NETWORK: &str = "bridge";
+/// How often another name is made up when one is taken.
+const NAME_ATTEMPTS: u32 = 6;
+
+/// A container that was made.
+#[derive(Debug)]
+pub struct Created {
+    /// Its id.
+    pub id: String,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Makes a container; without `name` it gets one.
+///
+/// Errors: `NotFound` if the image, or a container that is referred to, does not exist; `Conflict` if the name is taken;
+/// `Invalid` for whatever is wrong with the request.
+pub fn create(engine: &Engine, request: ContainerCreate, name: Option<&str>) -> Result<Created> {
+    if let Some(name) = name {
+        names::validate(name)?;
+    }
+    let image = engine.images.resolve(&request.config.image)?.image;
+    let _lease = Lease::on_image(&engine.images, &image)?;
+    let draft = engine.containers.draft()?;
+    let mut new_volumes = Vec::new();
+    let created = fill(engine, request, &image, &draft, &mut new_volumes).and_then(
+        |(mut record, warnings)| {
+            insert(engine, &mut record, &draft, name)?;
+            Ok((record, warnings))
+        },
+    );
+    match created {
+        Ok((record, warnings)) => {
+            let id = record.id.clone();
+            for volume in &new_volumes {
+                let driver = [("driver".to_owned(), "local".to_owned())].into();
+                event::record(&engine.dirs, "volume", "create", volume, driver);
+            }
+            event::record(
+                &engine.dirs,
+                "container",
+                "create",
+                &id,
+                removal::attributes(&record),
+            );
+            Ok(Created { id, warnings })
+        }
+        Err(error) => {
+            removal::delete(&draft);
+            for name in new_volumes {
+                match engine.volumes.remove(&name, &[]) {
+                    Ok(trash) => removal::delete(&trash),
+                    Err(left) => tracing::warn!("remove volume {name}: {left:#}"),
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Puts a container together in its draft.
+fn fill(
+    engine: &Engine,
+    request: ContainerCreate,
+    image: &Image,
+    draft: &Path,
+    new_volumes: &mut Vec<String>,
+) -> Result<(Record, Vec<String>)> {
+    let warnings = platform_warning(image);
+    let defaults = image.config.config.clone().unwrap_or_default();
+    let mut config = merge::with_image(request.config, &defaults)?;
+    let mut host = request.host_config;
+    if matches!(host.network_mode.as_str(), "" | "default") {
+        DEFAULT_NETWORK.clone_into(&mut host.network_mode);
+    }
+    check::complete(&mut config, &mut host, &super::machine::limits())?;
+    let id = new_id()?;
+    if config.hostname.is_empty() && host.uts_mode != "host" {
+        config.hostname = match host.network_mode.as_str() {
+            "host" => super::machine::hostname()?,
+            mode if mode.starts_with("container:") => String::new(),
+            _ => short(&id).to_owned(),
+        };
+    }
+    resolve_references(engine, &mut host)?;
+    let inherited = inherited(engine, &host)?;
+    let requests = mounts::plan(&config, &host, &inherited)?;
+    let lowers = snapshot::lowers(&engine.images, image)?;
+    snapshot::prepare(&lowers, &draft.join("upper"), &draft.join("work"))?;
+    let mut content = Content {
+        engine,
+        image,
+        root: None,
+    };
+    let mut points = Vec::with_capacity(requests.len());
+    for request in requests {
+        points.push(mount_point(&mut content, &host, request, new_volumes)?);
+    }
+    let record = Record {
+        id,
+        name: String::new(),
+        created: Timestamp::now(),
+        image: image.id.clone(),
+        layers: image.layers().to_vec(),
+        platform: image.config.os.clone(),
+        config,
+        host_config: host,
+        networking_config: request.networking_config,
+        mounts: points,
+    };
+    Ok((record, warnings))
+}
+
+fn platform_warning(image: &Image) -> Vec<String> {
+    let (arch, _) = host_architecture();
+    let theirs = image.config.architecture.as_str();
+    if theirs.is_empty() || theirs == arch {
+        return Vec::new();
+    }
+    vec![format!(
+        "The requested image's platform ({}/{theirs}) does not match the detected host platform (linux/{arch}) \
+         and no specific platform was requested",
+        image.config.os
+    )]
+}
+
+/// References to other containers are kept as ids: names may move.
+fn resolve_references(engine: &Engine, host: &mut HostConfig) -> Result<()> {
+    for mode in [
+        &mut host.network_mode,
+        &mut host.ipc_mode,
+        &mut host.pid_mode,
+    ] {
+        if let Some(other) = mode.strip_prefix("container:") {
+            *mode = format!("container:{}", engine.containers.resolve(other)?);
+        }
+    }
+    Ok(())
+}
+
+fn insert(engine: &Engine, record: &mut Record, draft: &Path, name: Option<&str>) -> Result<()> {
+    if let Some(name) = name {
+        name.clone_into(&mut record.name);
+        return engine.containers.insert(draft, record);
+    }
+    for attempt in 0..NAME_ATTEMPTS {
+        record.name = names::generate(random()?, attempt);
+        match engine.containers.insert(draft, record) {
+            Err(error) if error::is(&error, error::Kind::Conflict) => {}
+            inserted => return inserted,
+        }
+    }
+    short(&record.id).clone_into(&mut record.name);
+    engine.containers.insert(draft, record)
+}
+
+fn random() -> Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("make a random number")?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Returns the mounts of `--volumes-from`.
+fn inherited(engine: &Engine, host: &HostConfig) -> Result<Vec<MountPoint>> {
+    let mut points = Vec::new();
+    for text in host.volumes_from.iter().flatten() {
+        let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
+        if !matches!(mode, "ro" | "rw" | "z" | "Z") {
+            return Err(error::invalid(format!("invalid mode: {mode}")));
+        }
+        for mut point in engine.container(name)?.record.mounts {
+            point.rw &= mode != "ro";
+            points.push(point);
+        }
+    }
+    Ok(points)
+}
+
+/// The image's files, mounted when they are first asked for.
+struct Content<'a> {
+    engine: &'a Engine,
+    image: &'a Image,
+    root: Option<Root>,
+}
+
+impl Content<'_> {
+    /// Returns the directory at `target` in the image; nothing if there is none.
+    ///
+    /// The error is of kind `Invalid` if there is a file.
+    fn directory(&mut self, target: &str) -> Result<Option<OwnedFd>> {
+        let root = match self.root.take() {
+            Some(root) => root,
+            None => Root::from_dir(snapshot::mount_image(&self.engine.images, self.image)?),
+        };
+        let found = self.root.insert(root).handle(Path::new(target));
+        let handle = match found {
+            Ok(handle) => handle,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("look at {target} in the image"));
+            }
+        };
+        let stat =
+            rustix::fs::fstat(&handle).with_context(|| format!("look at {target} in the image"))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            let why = format!("cannot mount volume over existing file, file exists {target}");
+            return Err(error::invalid(why));
+        }
+        Ok(Some(handle))
+    }
+}
+
+fn mount_point(
+    content: &mut Content<'_>,
+    host: &HostConfig,
+    request: Request,
+    new_volumes: &mut Vec<String>,
+) -> Result<MountPoint> {
+    let point = |kind: &str, source: String| MountPoint {
+        kind: kind.to_owned(),
+        source,
+        destination: request.target.clone(),
+        mode: request.mode.clone(),
+        rw: request.writable,
+        propagation: request.propagation.clone(),
+        ..MountPoint::default()
+    };
+    let name = match &request.source {
+        Source::Bind { path, create } => {
+            if !create && Path::new(path).symlink_metadata().is_err() {
+                let why = format!("bind source path does not exist: {path}");
+                return Err(error::invalid(format!(
+                    "invalid mount config for type \"bind\": {why}"
+                )));
+            }
+            return Ok(point("bind", path.clone()));
+        }
+        Source::Tmpfs => return Ok(point("tmpfs", String::new())),
+        Source::Image(_) => {
+            return Err(error::invalid(
+                "invalid mount config for type \"image\": mounts of images are not supported",
+            ));
+        }
+        Source::Volume(name) => name.clone(),
+        Source::AnonymousVolume => String::new(),
+    };
+    let driver = request.volume.driver_config.clone().unwrap_or_default();
+    let asked = VolumeCreate {
+        name,
+        driver: if driver.name.is_empty() {
+            host.volume_driver.clone()
+        } else {
+            driver.name
+        },
+        driver_opts: Some(driver.options),
+        labels: Some(request.volume.labels.clone()).filter(|labels| !labels.is_empty()),
+    };
+    let (volume, new) = content.engine.volumes.create(&asked)?;
+    if new {
+        new_volumes.push(volume.name.clone());
+    }
+    let data = PathBuf::from(&volume.mountpoint);
+    if request.copy && volume.options.is_none() {
+        fill_volume(content, &volume.name, &data, &request.target)?;
+    }
+    let source = crate::volume::device(volume.options.as_ref())
+        .unwrap_or(&data)
+        .to_string_lossy()
+        .into_owned();
+    Ok(MountPoint {
+        name: volume.name,
+        driver: volume.driver,
+        ..point("volume", source)
+    })
+}
+
+/// Copies what the image has at `target` into a volume that is empty.
+fn fill_volume(content: &mut Content<'_>, name: &str, data: &Path, target: &str) -> Result<()> {
+    let _lock = content.engine.volumes.lock(name)?;
+    let mut entries =
+        std::fs::read_dir(data).with_context(|| format!("list {}", data.display()))?;
+    if entries.next().is_some() {
+        return Ok(());
+    }
+    let Some(source) = content.directory(target)? else {
+        return Ok(());
+    };
+    copy(source, data).with_context(|| format!("copy {target} of the image into volume {name}"))
+}
+
+/// Copies a directory with all it has into an empty one.
+fn copy(source: OwnedFd, target: &Path) -> Result<()> {
+    let (reader, writer) = std::io::pipe().context("make a pipe")?;
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            let options = tarball::tree::Options {
+                root: true,
+                ..tarball::tree::Options::default()
+            };
+            tarball::tree::write(
+                source.as_fd(),
+                options,
+                &mut File::from(OwnedFd::from(writer)),
+            )
+        });
+        let applied = apply::apply(reader, target, apply::Policy::RootFilesystem);
+        let written = writing
+            .join()
+            .map_err(|_| anyhow::anyhow!("the reading thread has ended unexpectedly"))?;
+        applied.and(written.map(drop))
+    })
+}

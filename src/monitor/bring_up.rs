@@ -1,0 +1,505 @@
+//! From a container's record to its running program: what is looked up and made, in order.
+//!
+//! Everything made here is owned by what is returned, or by the kernel through it: dropping it, or the death of this
+//! process, leaves only the cgroup, which whoever comes next removes.
+
+use std::fs::File;
+use std::io::{ErrorKind, PipeReader, PipeWriter};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use rustix::fs::Mode;
+
+use super::control::StartError;
+use super::devices;
+use super::stdio::Ends;
+use crate::cgroup::{self, Cgroup};
+use crate::container::security::{self, SeccompChoice};
+use crate::container::spec::{self, Facts, Sharing};
+use crate::container::user::{Accounts, User};
+use crate::container::{Containers, ExitStatus, Record, seccomp, short};
+use crate::dirs::Dirs;
+use crate::image::snapshot::overlay::{self, Upper};
+use crate::image::{Images, snapshot};
+use crate::network::files::{self, HostsEntry, Resolver};
+use crate::oci::runtime::Spec;
+use crate::oci::runtime::linux::{Linux, Seccomp};
+use crate::oci::state::{State, Status};
+use crate::runtime;
+use crate::sys::rooted::Root;
+
+/// The cgroup above those of all containers that do not ask for another.
+const CGROUP_PARENT: &str = "/aril";
+/// More of etc/passwd or etc/group is not read.
+const ACCOUNTS_MAX_BYTES: u64 = 16 << 20;
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct Run {
+    /// Its first process.
+    pub process: runtime::Process,
+    /// Its cgroup.
+    pub cgroup: Cgroup,
+    /// Its root filesystem, for what is looked up in it later.
+    pub root: Root,
+    /// What more of its processes start from.
+    pub spec: Spec,
+    state: State,
+    linux: Linux,
+}
+
+impl Run {
+    /// Returns what a process that joins needs to know of it.
+    pub fn as_running(&self) -> runtime::Running<'_> {
+        runtime::Running {
+            pidfd: self.process.pidfd.as_fd(),
+            state: &self.state,
+            linux: &self.linux,
+            cgroup: Some(&self.cgroup),
+        }
+    }
+}
+
+/// Returns the path of a container's cgroup.
+pub fn cgroup_path(record: &Record) -> String {
+    let parent = record.host_config.resources.cgroup_parent.as_str();
+    let parent = if parent.is_empty() {
+        CGROUP_PARENT
+    } else {
+        parent
+    };
+    format!("/{}/{}", parent.trim_matches('/'), record.id)
+}
+
+/// Starts the program of a container; on return it runs.
+///
+/// An error of the program, and not of ours, is a [`StartError`].
+pub fn bring_up(dirs: &Dirs, record: &Record) -> Result<(Run, Ends)> {
+    let rootfs = mount_root(dirs, record)?;
+    let root = Root::from_dir(rootfs.try_clone().context("share the root filesystem")?);
+    make_working_dir(&root, &record.config.working_dir)?;
+    let facts = facts(dirs, record, &root)?;
+    ensure_sources(record)?;
+    let bundle = dirs.container(&record.id);
+    let spec = spec::derive(record, Path::new("rootfs"), &facts)?;
+    let host = cgroup::layout::detect()?;
+    let resources = spec
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.resources.clone())
+        .unwrap_or_default();
+    let cgroup = cgroup::create(&host, Path::new(&facts.cgroup), &resources)?;
+    let started = start(record, &spec, &bundle, rootfs.as_fd(), &cgroup);
+    match started {
+        Ok((process, ends)) => {
+            let state = State {
+                oci_version: spec.oci_version.clone(),
+                id: record.id.clone(),
+                status: Status::Running,
+                pid: process.pid.as_raw_nonzero().get(),
+                bundle,
+                annotations: spec.annotations.clone(),
+            };
+            let linux = spec.linux.clone().unwrap_or_default();
+            Ok((
+                Run {
+                    process,
+                    cgroup,
+                    root,
+                    spec,
+                    state,
+                    linux,
+                },
+                ends,
+            ))
+        }
+        Err(error) => {
+            if let Err(left) = cgroup.remove() {
+                tracing::warn!("remove the cgroup: {left:#}");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn mount_root(dirs: &Dirs, record: &Record) -> Result<OwnedFd> {
+    let images = Images::open(dirs);
+    let image = images.by_id(&record.image)?;
+    let lowers = snapshot::lowers(&images, &image)?;
+    let dir = dirs.container(&record.id);
+    let (upper, work) = (dir.join("upper"), dir.join("work"));
+    overlay::mount(
+        &lowers,
+        Some(Upper {
+            upper: &upper,
+            work: &work,
+        }),
+    )
+}
+
+fn start(
+    record: &Record,
+    spec: &Spec,
+    bundle: &Path,
+    rootfs: BorrowedFd<'_>,
+    cgroup: &Cgroup,
+) -> Result<(runtime::Process, Ends)> {
+    let config = &record.config;
+    let streams = if config.tty {
+        None
+    } else {
+        Some(Streams::new(config.open_stdin)?)
+    };
+    let stdio = match &streams {
+        Some(streams) => runtime::Stdio::Given([
+            streams.stdin.0.as_fd(),
+            streams.stdout.1.as_fd(),
+            streams.stderr.1.as_fd(),
+        ]),
+        None => runtime::Stdio::Terminal(
+            spec.process
+                .as_ref()
+                .and_then(|process| process.console_size),
+        ),
+    };
+    let options = runtime::Options {
+        id: &record.id,
+        spec,
+        bundle,
+        rootfs: runtime::Rootfs::Detached(rootfs),
+        stdio,
+        cgroup: Some(cgroup),
+        start: runtime::Start::AtOnce,
+        preserved_fds: 0,
+        init: record.host_config.init == Some(true),
+        keep_keyring: false,
+        no_pivot: false,
+    };
+    let mut process = runtime::create(options, None).map_err(start_error)?;
+    let ends = match streams {
+        Some(streams) => streams.into_ends(),
+        None => terminal_ends(
+            process
+                .terminal
+                .take()
+                .context("the program has no terminal")?,
+        )?,
+    };
+    Ok((process, ends))
+}
+
+fn start_error(error: anyhow::Error) -> anyhow::Error {
+    program_error(
+        error,
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+         runc create failed: unable to start container process: error during container init",
+        "",
+    )
+}
+
+/// Tells errors of the program from ours, and words them as docker does: scripts look for its phrases.
+pub fn program_error(error: anyhow::Error, before: &str, after: &str) -> anyhow::Error {
+    match error.downcast_ref::<runtime::Failure>() {
+        Some(failure) if failure.step != runtime::Step::Setup => {
+            let exit_code = ExitStatus::not_started(Some(failure.errno)).code();
+            StartError {
+                message: format!("{before}: {failure}{after}"),
+                exit_code,
+            }
+            .into()
+        }
+        _ => error,
+    }
+}
+
+/// The two sides of the program's standard streams.
+struct Streams {
+    stdin: (OwnedFd, Option<PipeWriter>),
+    stdout: (PipeReader, PipeWriter),
+    stderr: (PipeReader, PipeWriter),
+}
+
+impl Streams {
+    fn new(open_stdin: bool) -> Result<Streams> {
+        let pipe = || std::io::pipe().context("make a pipe");
+        let stdin = if open_stdin {
+            let (reader, writer) = pipe()?;
+            (OwnedFd::from(reader), Some(writer))
+        } else {
+            (
+                File::open("/dev/null").context("open /dev/null")?.into(),
+                None,
+            )
+        };
+        Ok(Streams {
+            stdin,
+            stdout: pipe()?,
+            stderr: pipe()?,
+        })
+    }
+
+    fn into_ends(self) -> Ends {
+        Ends {
+            input: self.stdin.1.map(OwnedFd::from),
+            stdout: Some(self.stdout.0.into()),
+            stderr: Some(self.stderr.0.into()),
+        }
+    }
+}
+
+/// A terminal is input and output in one.
+pub fn terminal_ends(master: OwnedFd) -> Result<Ends> {
+    let input = master.try_clone().context("share the terminal")?;
+    Ok(Ends {
+        input: Some(input),
+        stdout: Some(master),
+        stderr: None,
+    })
+}
+
+/// Looks a user up in the container's own files.
+pub fn find_user(root: &Root, wanted: &str, groups: &[String]) -> Result<User> {
+    let read = |path: &str| match root.read_file(Path::new(path), ACCOUNTS_MAX_BYTES) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error).with_context(|| format!("read /{path} of the container")),
+    };
+    Accounts::new(&read("etc/passwd")?, &read("etc/group")?).find(wanted, groups)
+}
+
+fn make_working_dir(root: &Root, dir: &str) -> Result<()> {
+    if dir.is_empty() {
+        return Ok(());
+    }
+    root.create_dir_all(Path::new(dir), Mode::from_raw_mode(0o755))
+        .map(drop)
+        .with_context(|| format!("make the working directory {dir:?} in the container"))
+}
+
+/// Sources of binds are made if `-v` asked for them and they are missing.
+fn ensure_sources(record: &Record) -> Result<()> {
+    for mount in record.mounts.iter().filter(|mount| mount.kind == "bind") {
+        let source = Path::new(&mount.source);
+        if source.symlink_metadata().is_err() {
+            std::fs::create_dir_all(source).with_context(|| {
+                format!("error while creating mount source path '{}'", mount.source)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn facts(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
+    let host = &record.host_config;
+    let groups = host.group_add.as_deref().unwrap_or_default();
+    let network = sharing(dirs, &host.network_mode, "net")?;
+    let capabilities = available_capabilities()?;
+    let granted = security::capabilities(host, &capabilities);
+    let uts = sharing(dirs, &host.uts_mode, "uts")?;
+    let hostname = hostname(dirs, record, &uts)?;
+    Ok(Facts {
+        user: find_user(root, &record.config.user, groups)?,
+        files: write_files(dirs, record, &hostname, &network)?,
+        hostname,
+        network,
+        ipc: sharing(dirs, &host.ipc_mode, "ipc")?,
+        pid: sharing(dirs, &host.pid_mode, "pid")?,
+        uts,
+        private_cgroup: host.cgroupns_mode != "host",
+        cgroup: cgroup_path(record),
+        cgroup2_only: false,
+        shm: shared_shm(dirs, &host.ipc_mode)?,
+        devices: devices::of_host(host)?,
+        block_devices: devices::limited(&host.resources)?,
+        seccomp: filter(record, &granted)?,
+        capabilities,
+        masked_cpu_paths: masked_cpu_paths(),
+        apparmor: security::parse_options(host)?
+            .apparmor
+            .filter(|name| name != "unconfined")
+            .unwrap_or_default(),
+        link_env: Vec::new(),
+        sources: std::collections::BTreeMap::new(),
+    })
+}
+
+/// Returns the capabilities that this process can give.
+pub fn available_capabilities() -> Result<Vec<String>> {
+    let own = caps::read(None, caps::CapSet::Bounding).context("read the bounding set")?;
+    let mut own: Vec<caps::Capability> = own.into_iter().collect();
+    own.sort_by_key(|capability| capability.index());
+    Ok(own.iter().map(ToString::to_string).collect())
+}
+
+/// Returns whose namespace the container gets; `kind` is its file in /proc/PID/ns.
+fn sharing(dirs: &Dirs, mode: &str, kind: &str) -> Result<Sharing> {
+    match mode.strip_prefix("container:") {
+        Some(other) => Ok(Sharing::Of(PathBuf::from(format!(
+            "/proc/{}/ns/{kind}",
+            pid_of(dirs, other, kind)?
+        )))),
+        None if mode == "host" => Ok(Sharing::Host),
+        None => Ok(Sharing::Private),
+    }
+}
+
+/// Returns the first process of a container that another one wants to share something with.
+fn pid_of(dirs: &Dirs, text: &str, kind: &str) -> Result<i32> {
+    let containers = Containers::new(dirs);
+    let id = containers.resolve(text)?;
+    let status = containers.status(&id)?;
+    if status.phase.has_processes() && containers.is_monitored(&id)? {
+        return Ok(status.pid);
+    }
+    let what = if kind == "net" { "network" } else { kind };
+    let name = containers.get(&id)?.record.name;
+    let phase = status.phase.name();
+    Err(crate::error::conflict(format!(
+        "cannot join {what} namespace of a non running container: container /{name} is {phase}"
+    )))
+}
+
+fn shared_shm(dirs: &Dirs, ipc_mode: &str) -> Result<Option<PathBuf>> {
+    let Some(other) = ipc_mode.strip_prefix("container:") else {
+        return Ok(None);
+    };
+    let pid = pid_of(dirs, other, "ipc")?;
+    Ok(Some(PathBuf::from(format!("/proc/{pid}/root/dev/shm"))))
+}
+
+fn filter(record: &Record, granted: &[String]) -> Result<Option<Seccomp>> {
+    let arch = std::env::consts::ARCH;
+    match security::parse_options(&record.host_config)?.seccomp {
+        SeccompChoice::Unconfined => Ok(None),
+        SeccompChoice::Default => Ok(Some(seccomp::default_profile(granted, arch))),
+        SeccompChoice::Profile(json) => {
+            let kernel = read_host("/proc/sys/kernel/osrelease");
+            let conditions = seccomp::Conditions {
+                capabilities: granted,
+                arch,
+                kernel: kernel.trim(),
+            };
+            seccomp::parse_profile(&json, conditions).context("read the seccomp profile")
+        }
+    }
+}
+
+fn masked_cpu_paths() -> Vec<String> {
+    let cpus = Path::new("/sys/devices/system/cpu");
+    // All CPUs have it or none.
+    if !cpus.join("cpu0/thermal_throttle").exists() {
+        return Vec::new();
+    }
+    let numbers = (0..)
+        .map(|number| cpus.join(format!("cpu{number}")))
+        .take_while(|path| path.exists());
+    numbers
+        .map(|path| path.join("thermal_throttle").to_string_lossy().into_owned())
+        .collect()
+}
+
+fn hostname(dirs: &Dirs, record: &Record, uts: &Sharing) -> Result<String> {
+    let own = || {
+        Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .context("read the host name")?
+            .trim()
+            .to_owned())
+    };
+    let mode = record.host_config.network_mode.as_str();
+    if !record.config.hostname.is_empty() {
+        return Ok(record.config.hostname.clone());
+    }
+    if *uts == Sharing::Host || mode == "host" {
+        return own();
+    }
+    match mode.strip_prefix("container:") {
+        Some(other) => {
+            let containers = Containers::new(dirs);
+            let other = containers.get(&containers.resolve(other)?)?.record;
+            Ok(if other.config.hostname.is_empty() {
+                short(&other.id).to_owned()
+            } else {
+                other.config.hostname
+            })
+        }
+        None => Ok(short(&record.id).to_owned()),
+    }
+}
+
+/// Writes the files that tell a container its names and name servers, and returns them with their places.
+fn write_files(
+    dirs: &Dirs,
+    record: &Record,
+    hostname: &str,
+    network: &Sharing,
+) -> Result<Vec<(PathBuf, &'static str)>> {
+    let names = [
+        ("resolv.conf", "/etc/resolv.conf"),
+        ("hostname", "/etc/hostname"),
+        ("hosts", "/etc/hosts"),
+    ];
+    let host = &record.host_config;
+    // Who shares a network shares its names.
+    if let Some(other) = host.network_mode.strip_prefix("container:") {
+        let dir = dirs.container(&Containers::new(dirs).resolve(other)?);
+        return Ok(names
+            .map(|(name, target)| (dir.join(name), target))
+            .to_vec());
+    }
+    let extra = host.extra_hosts.iter().flatten().filter_map(|entry| {
+        let (name, address) = entry.split_once(':')?;
+        Some(HostsEntry {
+            address: address.to_owned(),
+            names: vec![name.to_owned()],
+        })
+    });
+    let extra: Vec<HostsEntry> = extra.collect();
+    let hosts = if *network == Sharing::Host {
+        let mut text = read_host("/etc/hosts");
+        files::append_hosts(&mut text, &extra);
+        text
+    } else {
+        files::hosts(&extra)
+    };
+    let asked = Resolver {
+        servers: host.dns.clone(),
+        search: host.dns_search.clone(),
+        options: host.dns_options.clone(),
+    };
+    let resolver = files::parse_resolver(&read_host("/etc/resolv.conf"));
+    let resolv_conf = files::resolv_conf(&resolver, &asked, *network != Sharing::Host);
+    let dir = dirs.container(&record.id);
+    for (name, text) in [
+        ("resolv.conf", resolv_conf),
+        ("hostname", format!("{hostname}\n")),
+        ("hosts", hosts),
+    ] {
+        write_file(&dir.join(name), &text)?;
+    }
+    Ok(names
+        .map(|(name, target)| (dir.join(name), target))
+        .to_vec())
+}
+
+fn read_host(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// In place and readable by all: the container sees this very file.
+fn write_file(path: &Path, text: &str) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let open = || {
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(path)
+    };
+    open()
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .with_context(|| format!("write {}", path.display()))
+}
