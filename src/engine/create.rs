@@ -121,7 +121,7 @@ fn fill(
     };
     let mut points = Vec::with_capacity(requests.len());
     for request in requests {
-        points.push(mount_point(&mut content, &host, request, new_volumes)?);
+        points.push(mount_point(&mut content, &host, &request, new_volumes)?);
     }
     let record = Record {
         id,
@@ -245,7 +245,7 @@ impl Content<'_> {
 fn mount_point(
     content: &mut Content<'_>,
     host: &HostConfig,
-    request: Request,
+    request: &Request,
     new_volumes: &mut Vec<String>,
 ) -> Result<MountPoint> {
     let point = |kind: &str, source: String| MountPoint {

@@ -13,8 +13,11 @@ use crate::volume::Volumes;
 pub mod attach;
 pub mod create;
 pub mod exec;
+pub mod filter;
 pub mod inspect;
 pub mod lifecycle;
+pub mod list;
+pub mod logs;
 pub mod machine;
 pub mod repair;
 

@@ -330,7 +330,7 @@ fn facts(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
 pub fn available_capabilities() -> Result<Vec<String>> {
     let own = caps::read(None, caps::CapSet::Bounding).context("read the bounding set")?;
     let mut own: Vec<caps::Capability> = own.into_iter().collect();
-    own.sort_by_key(|capability| capability.index());
+    own.sort_by_key(caps::Capability::index);
     Ok(own.iter().map(ToString::to_string).collect())
 }
 

@@ -63,10 +63,9 @@ impl Peers {
                         tracing::warn!("accept a client: {error:#}");
                     }
                 }
-                // Too many: it is told by the end of its connection.
-                Ok(_) => {}
                 Err(Errno::AGAIN) => return,
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                // One too many is told by the end of its connection.
+                Ok(_) | Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => return tracing::warn!("accept a client: {errno}"),
             }
         }

@@ -470,7 +470,7 @@ impl Monitor {
                 let (height, width) = (size.height.to_string(), size.width.to_string());
                 self.event("resize", &[("height", height), ("width", width)]);
             }
-            Request::Exec(request) => self.exec(number, *request, descriptors),
+            Request::Exec(request) => self.exec(number, *request, &descriptors),
             Request::Signal(signal) => {
                 let sent = self.kill(signal);
                 self.peers.answer_done(number, sent);
@@ -502,7 +502,7 @@ impl Monitor {
         Ok(())
     }
 
-    fn exec(&mut self, number: u64, request: ExecRequest, descriptors: Vec<OwnedFd>) {
+    fn exec(&mut self, number: u64, request: ExecRequest, descriptors: &[OwnedFd]) {
         let command = request.command.clone();
         let started = self.running().map(drop).and_then(|()| {
             if self.status.phase == Phase::Paused {
@@ -513,7 +513,7 @@ impl Monitor {
             let Stage::Running(run) = &self.stage else {
                 bail!("the container does not run")
             };
-            self.execs.start(run, &self.record, request, &descriptors)
+            self.execs.start(run, &self.record, request, descriptors)
         });
         match started {
             Ok(started) => {
