@@ -16,6 +16,7 @@
 pub mod apply;
 pub mod blobs;
 pub mod compress;
+pub mod diff;
 pub mod gc;
 pub mod layers;
 pub mod path;

@@ -68,9 +68,7 @@ pub fn members(
     };
     let dir = open_dir(root, b".").context("open the directory")?;
     if options.root {
-        let stat = rustix::fs::fstat(&dir).context("stat the directory")?;
-        let mut entry = describe(b"./".to_vec(), Kind::Directory, &stat);
-        entry.xattrs = xattrs(dir.as_fd())?;
+        let entry = directory(dir.as_fd(), b"./".to_vec())?;
         (walk.put)(entry, None)?;
     }
     walk.directory(dir, b"", 0)
@@ -118,6 +116,14 @@ pub fn write(
     block.extend_from_slice(&write::END);
     flush(&mut block, output, &mut written, 0)?;
     Ok(written)
+}
+
+/// Returns the member that a directory would have under `path`.
+pub(crate) fn directory(dir: BorrowedFd<'_>, path: Vec<u8>) -> Result<Entry> {
+    let stat = rustix::fs::fstat(dir).context("stat the directory")?;
+    let mut entry = describe(path, Kind::Directory, &stat);
+    entry.xattrs = xattrs(dir)?;
+    Ok(entry)
 }
 
 /// Calls `seen` for every file of a tree, without following links; the order is that of the file system.
