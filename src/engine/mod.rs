@@ -20,6 +20,8 @@ pub mod list;
 pub mod logs;
 pub mod machine;
 pub mod repair;
+pub mod usage;
+pub mod volumes;
 
 /// What every operation needs: where things are.
 #[derive(Debug)]

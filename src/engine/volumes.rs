@@ -1,0 +1,94 @@
+//! What is done to volumes.
+
+use anyhow::Result;
+
+use super::Engine;
+use super::filter::Filters;
+use crate::docker::system::{Volume, VolumeCreate};
+use crate::monitor::removal;
+use crate::{error, event, volume};
+
+/// Makes a volume, or returns the one of this name.
+pub fn create(engine: &Engine, request: &VolumeCreate) -> Result<Volume> {
+    let (volume, new) = engine.volumes.create(request)?;
+    if new {
+        report(engine, "create", &volume.name);
+    }
+    Ok(volume)
+}
+
+/// Returns the volumes that are wanted, sorted by name.
+pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Volume>> {
+    filters.check(&["dangling", "driver", "label", "name"])?;
+    let dangling = filters.flag("dangling")?;
+    let mut wanted = Vec::new();
+    for volume in engine.volumes.list()? {
+        let labels = volume.labels.clone().unwrap_or_default();
+        let fits = filters.equals("driver", &volume.driver)
+            && filters.any("name", |name| volume.name.contains(name))
+            && filters.labels("label", &labels);
+        let unused = || removal::users(&engine.dirs, &volume.name).map(|users| users.is_empty());
+        if fits
+            && dangling.map_or(Ok(true), |dangling| {
+                unused().map(|unused| unused == dangling)
+            })?
+        {
+            wanted.push(volume);
+        }
+    }
+    Ok(wanted)
+}
+
+/// Removes a volume that no container uses; with `force` one that does not exist is as good as removed.
+pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<()> {
+    let users = removal::users(&engine.dirs, name)?;
+    match engine.volumes.remove(name, &users) {
+        Ok(trash) => removal::delete(&trash),
+        Err(error) if force && error::is(&error, error::Kind::NotFound) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    report(engine, "destroy", name);
+    Ok(())
+}
+
+/// What a prune has removed.
+#[derive(Clone, Debug, Default)]
+pub struct Pruned {
+    /// Names or ids.
+    pub removed: Vec<String>,
+    /// Bytes of files.
+    pub bytes: u64,
+}
+
+/// Removes the volumes that no container uses: those without a name of their own, or with `all` any.
+pub fn prune(engine: &Engine, filters: &Filters) -> Result<Pruned> {
+    filters.check(&["all", "label", "label!"])?;
+    let all = filters.flag("all")?.unwrap_or(false);
+    let mut pruned = Pruned::default();
+    for volume in engine.volumes.list()? {
+        let labels = volume.labels.clone().unwrap_or_default();
+        let fits = (all || volume::is_anonymous(&volume))
+            && filters.labels("label", &labels)
+            && (!filters.has("label!") || !filters.labels("label!", &labels));
+        let users = removal::users(&engine.dirs, &volume.name)?;
+        if !fits || !users.is_empty() {
+            continue;
+        }
+        let bytes = super::usage::of_directory(&engine.volumes.data(&volume.name));
+        match remove(engine, &volume.name, false) {
+            Ok(()) => {
+                pruned.bytes += bytes;
+                pruned.removed.push(volume.name);
+            }
+            // Somebody has begun to use it, or has removed it.
+            Err(error) if error::kind(&error).is_some() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(pruned)
+}
+
+fn report(engine: &Engine, action: &str, name: &str) {
+    let driver = [("driver".to_owned(), "local".to_owned())].into();
+    event::record(&engine.dirs, "volume", action, name, driver);
+}
