@@ -15,16 +15,20 @@
 
 pub mod apply;
 pub mod blobs;
+pub mod change;
 pub mod compress;
+pub mod create;
 pub mod diff;
 pub mod gc;
 pub mod layers;
 pub mod path;
 pub mod references;
+pub mod remove;
 pub mod snapshot;
 pub mod tarball;
 #[cfg(test)]
 mod testing;
+mod words;
 mod work;
 
 use anyhow::{Context as _, Result};
@@ -148,7 +152,7 @@ impl Images {
     pub fn by_id(&self, id: &Digest) -> Result<Image> {
         match references::read(self)?.by_id(id) {
             Some(record) => self.load(record),
-            None => self.unlisted(id),
+            None => self.by_id_alone(id),
         }
     }
 
@@ -180,7 +184,7 @@ impl Images {
     /// Reads what a record stands for.
     pub(crate) fn load(&self, record: &Record) -> Result<Image> {
         let mut image = self
-            .unlisted(&record.id)
+            .by_id_alone(&record.id)
             .with_context(|| format!("read the image {}", record.id))?;
         image.manifest = Some(record.manifest.clone());
         image.references.clone_from(&record.references);
@@ -196,7 +200,7 @@ impl Images {
     }
 
     /// Reads an image from its configuration alone.
-    fn unlisted(&self, id: &Digest) -> Result<Image> {
+    pub(crate) fn by_id_alone(&self, id: &Digest) -> Result<Image> {
         let raw_config = blobs::read(self, id).map_err(|error| {
             if error::is(&error, error::Kind::NotFound) {
                 return error::not_found(format!("No such image: {id}"));

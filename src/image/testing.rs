@@ -234,3 +234,27 @@ pub(crate) fn image_of(images: &super::Images, layers: &[Vec<u8>]) -> super::Ima
     let id = blobs::put(images, &serde_json::to_vec(&config).unwrap()).unwrap();
     images.by_id(&id).unwrap()
 }
+
+/// Stores an image whose layers have one file each of this name, with these names.
+pub(crate) fn named(images: &super::Images, layers: &[&str], names: &[&str]) -> super::Image {
+    use super::create::{Registration, descriptors, encode_manifest, register, store_manifest};
+    let layers: Vec<_> = layers
+        .iter()
+        .map(|name| Archive::default().file(name, name).end())
+        .collect();
+    let image = image_of(images, &layers);
+    let descriptors = descriptors(images, &image).unwrap();
+    let manifest = encode_manifest(&image.id, image.raw_config.len() as u64, &descriptors).unwrap();
+    let media_type = oci_spec::image::MediaType::ImageManifest;
+    let mut registration = Registration::new(image.id.clone());
+    registration.manifest = store_manifest(images, &manifest, media_type).unwrap();
+    registration.references = names
+        .iter()
+        .map(|name| {
+            let reference = crate::oci::reference::Reference::parse(name).unwrap();
+            reference.or_latest()
+        })
+        .collect();
+    register(images, registration).unwrap();
+    images.by_id(&image.id).unwrap()
+}

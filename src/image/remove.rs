@@ -1,0 +1,679 @@
+//! `rmi` and `image prune` by docker's rules: what loses a name, what is deleted, and what is in the way.
+//!
+//! The rules are applied to the table in memory, and only if nothing is in the way it is written, all under the store's
+//! lock; then what nobody needs goes to the trash. So a refused removal has changed nothing, and two removals, or a removal
+//! and a new container, see each other.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+use oci_spec::image::Digest;
+
+use super::gc::{STORE_LOCK, sweep};
+use super::references::{self, Record, Table};
+use super::{Image, Images, find};
+use crate::docker::image::Removed;
+use crate::error;
+use crate::oci::digest::short;
+use crate::oci::image::chain_ids;
+use crate::oci::reference::Reference;
+use crate::store::FileLock;
+
+/// A container that was made from an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Its full id.
+    pub container: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// The image's id.
+    pub image: Digest,
+}
+
+/// How to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoveOptions {
+    /// Whether stopped containers and several names are no hindrance. Default: false.
+    pub force: bool,
+    /// Whether parents without a name that nobody needs any more go too. Default: true.
+    pub parents: bool,
+}
+
+impl Default for RemoveOptions {
+    fn default() -> RemoveOptions {
+        RemoveOptions {
+            force: false,
+            parents: true,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Removal {
+    /// In the order in which it is shown: names, then ids of images and chain IDs of their layers.
+    pub steps: Vec<Removed>,
+    /// Bytes of the layers that are gone, as docker counts them.
+    pub reclaimed: u64,
+}
+
+/// Who uses images; asked while nobody can make a container.
+pub type InUse<'a> = &'a mut dyn FnMut() -> Result<Vec<Use>>;
+
+/// Removes the name or the image that a user's text names.
+///
+/// A name goes alone as long as the image has others. The error is of kind `NotFound` if there is no such image, and of
+/// kind `Conflict` if containers or other images need it. What was deleted is in the trash: see
+/// [`crate::image::gc::empty_trash`].
+pub fn remove(
+    images: &Images,
+    text: &str,
+    options: RemoveOptions,
+    in_use: InUse<'_>,
+) -> Result<Removal> {
+    locked(images, in_use, |plan| plan.remove(text, options))
+}
+
+/// Removes images without a tag, or with `all` every image that no container uses; of those only what `wanted` takes.
+pub fn prune(
+    images: &Images,
+    all: bool,
+    wanted: &dyn Fn(&Image) -> bool,
+    in_use: InUse<'_>,
+) -> Result<Removal> {
+    let candidates = images.list()?;
+    locked(images, in_use, |plan| {
+        let mut steps = Vec::new();
+        for image in candidates.iter().filter(|image| wanted(image)) {
+            steps.extend(plan.prune(&image.id, all));
+        }
+        Ok(steps)
+    })
+}
+
+fn locked(
+    images: &Images,
+    in_use: InUse<'_>,
+    act: impl FnOnce(&mut Plan) -> Result<Vec<Removed>>,
+) -> Result<Removal> {
+    let _store = FileLock::exclusive(&images.dirs().lock(STORE_LOCK))?;
+    let uses = in_use()?;
+    let used: Vec<Digest> = uses.iter().map(|user| user.image.clone()).collect();
+    let steps = references::update(images, |table| {
+        let chains = chains(images, table, &used);
+        act(&mut Plan {
+            table,
+            uses,
+            chains,
+        })
+    })?;
+    let mut removal = Removal {
+        steps,
+        reclaimed: 0,
+    };
+    let deleted = |step: &Removed| matches!(step, Removed::Deleted(_));
+    if removal.steps.iter().any(deleted) {
+        match references::read(images).and_then(|table| sweep(images, &table, &used)) {
+            Ok(collected) => removal.reclaimed = collected.size,
+            // The images are gone; what is left of them is found by the next collection.
+            Err(error) => tracing::warn!("leave parts of removed images: {}", error::line(&error)),
+        }
+    }
+    Ok(removal)
+}
+
+/// Returns the chain IDs of every image in the table or in use, from the lowest.
+fn chains(images: &Images, table: &Table, used: &[Digest]) -> Vec<(Digest, Vec<Digest>)> {
+    let ids = table.records.iter().map(|record| &record.id);
+    let others = used.iter().filter(|id| table.by_id(id).is_none());
+    let mut all: Vec<(Digest, Vec<Digest>)> = Vec::new();
+    for id in ids.chain(others) {
+        if all.iter().any(|(known, _)| known == id) {
+            continue;
+        }
+        // One that cannot be read needs nothing that could be named.
+        let image = images.by_id_alone(id);
+        let layers = image.map(|image| image.config.rootfs.diff_ids);
+        all.push((id.clone(), chain_ids(&layers.unwrap_or_default())));
+    }
+    all
+}
+
+/// The rules, on a table in memory.
+struct Plan<'a> {
+    table: &'a mut Table,
+    uses: Vec<Use>,
+    /// Chain IDs per image.
+    chains: Vec<(Digest, Vec<Digest>)>,
+}
+
+/// What is in the way of deleting an image.
+struct Obstacle {
+    hard: bool,
+    /// Whether a container is the obstacle.
+    used: bool,
+    message: String,
+}
+
+impl Obstacle {
+    fn error(&self, id: &Digest) -> anyhow::Error {
+        let force = if self.hard {
+            "cannot be forced"
+        } else {
+            "must be forced"
+        };
+        error::conflict(format!(
+            "conflict: unable to delete {} ({force}) - {}",
+            short(id),
+            self.message
+        ))
+    }
+}
+
+/// Which obstacles count.
+#[derive(Clone, Copy)]
+struct Strictness {
+    names: bool,
+    stopped: bool,
+}
+
+impl Plan<'_> {
+    fn remove(&mut self, text: &str, options: RemoveOptions) -> Result<Vec<Removed>> {
+        let (record, reference) = find(self.table, text)?;
+        let (id, names) = (record.id.clone(), all_names(record));
+        let by_id = id.to_string().starts_with(text) || id.digest().starts_with(text);
+        let reference = reference.filter(|_| !by_id);
+        let mut steps = Vec::new();
+        let strict = |names| Strictness {
+            names: names && !options.force,
+            stopped: !options.force,
+        };
+        let mut quiet = false;
+        if let Some(reference) = reference {
+            let user = self.uses.iter().find(|user| user.image == id);
+            if let Some(user) = user
+                && !options.force
+                && is_single(&names)
+            {
+                return Err(error::conflict(format!(
+                    "conflict: unable to remove repository reference {text:?} (must force) - container {} is using its \
+                     referenced image {}",
+                    short_text(&user.container),
+                    short(&id)
+                )));
+            }
+            self.untag(&id, &reference, &mut steps);
+            if self.names(&id) > 0 {
+                return Ok(steps);
+            }
+            quiet = true;
+        } else if is_single(&names) {
+            if let Some(obstacle) = self.obstacle(&id, strict(false)) {
+                return Err(obstacle.error(&id));
+            }
+            for name in &names {
+                self.drop_name(&id, name, &mut steps);
+            }
+        }
+        self.delete(&id, (strict(true), quiet), options.parents, &mut steps)?;
+        Ok(steps)
+    }
+
+    /// Removes one image if the rules of prune allow it; what is in the way leaves it as it is.
+    fn prune(&mut self, id: &Digest, all: bool) -> Vec<Removed> {
+        let Some(record) = self.table.by_id(id) else {
+            return Vec::new();
+        };
+        let names = all_names(record);
+        let (tagged, has_children) = (!record.references.is_empty(), self.has_children(id));
+        let used = self.uses.iter().any(|user| user.image == *id);
+        if used || (!all && tagged) || (names.is_empty() && has_children) {
+            return Vec::new();
+        }
+        let texts: Vec<String> = if names.is_empty() {
+            vec![id.to_string()]
+        } else {
+            names.iter().map(Reference::to_string).collect()
+        };
+        let options = RemoveOptions::default();
+        // A name that went with another one is not found any more.
+        let steps = texts.iter().map(|text| {
+            let before = self.table.clone();
+            self.remove(text, options).unwrap_or_else(|_| {
+                *self.table = before;
+                Vec::new()
+            })
+        });
+        steps.collect::<Vec<_>>().concat()
+    }
+
+    /// Takes a tag or a digest from an image; with the last tag of a repository its digests go as well.
+    fn untag(&mut self, id: &Digest, reference: &Reference, steps: &mut Vec<Removed>) {
+        self.drop_name(id, reference, steps);
+        if reference.digest.is_some() {
+            return;
+        }
+        let Some(record) = self.table.by_id(id) else {
+            return;
+        };
+        let same = |other: &&Reference| other.name() == reference.name();
+        if record.references.iter().any(|other| same(&other)) {
+            return;
+        }
+        let orphans: Vec<Reference> = record.digests.iter().filter(same).cloned().collect();
+        for orphan in orphans {
+            self.drop_name(id, &orphan, steps);
+        }
+    }
+
+    fn drop_name(&mut self, id: &Digest, name: &Reference, steps: &mut Vec<Removed>) {
+        let records = self.table.records.iter_mut();
+        if let Some(record) = records.into_iter().find(|record| record.id == *id) {
+            let is = |known: &Reference| {
+                known.name() == name.name()
+                    && match &name.digest {
+                        Some(_) => known.digest == name.digest,
+                        None => known.tag == name.tag && known.digest.is_none(),
+                    }
+            };
+            record.references.retain(|known| !is(known));
+            record.digests.retain(|known| !is(known));
+            steps.push(Removed::Untagged(name.familiar()));
+        }
+    }
+
+    fn names(&self, id: &Digest) -> usize {
+        let record = self.table.by_id(id);
+        record.map_or(0, |record| record.references.len() + record.digests.len())
+    }
+
+    fn has_children(&self, id: &Digest) -> bool {
+        let mut records = self.table.records.iter();
+        records.any(|record| record.parent.as_ref() == Some(id))
+    }
+
+    fn obstacle(&self, id: &Digest, strict: Strictness) -> Option<Obstacle> {
+        let user = |running: bool| {
+            let mut uses = self.uses.iter();
+            uses.find(|user| user.image == *id && user.running == running)
+        };
+        if self.has_children(id) {
+            return Some(Obstacle {
+                hard: true,
+                used: false,
+                message: "image has dependent child images".to_owned(),
+            });
+        }
+        if let Some(user) = user(true) {
+            let container = short_text(&user.container);
+            return Some(Obstacle {
+                hard: true,
+                used: true,
+                message: format!("image is being used by running container {container}"),
+            });
+        }
+        if strict.names && self.names(id) > 0 {
+            return Some(Obstacle {
+                hard: false,
+                used: false,
+                message: "image is referenced in multiple repositories".to_owned(),
+            });
+        }
+        let user = user(false).filter(|_| strict.stopped)?;
+        let container = short_text(&user.container);
+        Some(Obstacle {
+            hard: false,
+            used: true,
+            message: format!("image is being used by stopped container {container}"),
+        })
+    }
+
+    /// Deletes an image, its names and, with `parents`, those it was made from that nothing needs any more.
+    fn delete(
+        &mut self,
+        id: &Digest,
+        (strict, quiet): (Strictness, bool),
+        parents: bool,
+        steps: &mut Vec<Removed>,
+    ) -> Result<()> {
+        if let Some(obstacle) = self.obstacle(id, strict) {
+            // Whoever took the last name away wants to know why the image stays, but not that somebody uses it.
+            let dangling = self.names(id) == 0 && !self.has_children(id);
+            if quiet && (!dangling || obstacle.used) {
+                return Ok(());
+            }
+            return Err(obstacle.error(id));
+        }
+        let Some(at) = self.table.records.iter().position(|r| r.id == *id) else {
+            return Ok(());
+        };
+        for name in all_names(&self.table.records[at]) {
+            self.drop_name(id, &name, steps);
+        }
+        let record = self.table.records.remove(at);
+        steps.push(Removed::Deleted(id.to_string()));
+        for chain in self.freed(id) {
+            steps.push(Removed::Deleted(chain.to_string()));
+        }
+        let (true, Some(parent)) = (parents, record.parent) else {
+            return Ok(());
+        };
+        let strict = Strictness {
+            names: true,
+            stopped: true,
+        };
+        self.delete(&parent, (strict, true), true, steps)
+    }
+
+    /// Returns the chain IDs that only the removed image `id` had, the topmost first.
+    fn freed(&self, id: &Digest) -> Vec<Digest> {
+        let needed = |(other, _): &&(Digest, Vec<Digest>)| {
+            self.table.by_id(other).is_some() || self.uses.iter().any(|user| user.image == *other)
+        };
+        let kept: HashSet<&Digest> = self
+            .chains
+            .iter()
+            .filter(needed)
+            .flat_map(|(_, chain)| chain)
+            .collect();
+        let own = self.chains.iter().find(|(known, _)| known == id);
+        let own = own.map(|(_, chain)| chain.as_slice()).unwrap_or_default();
+        let freed = own.iter().rev().take_while(|chain| !kept.contains(chain));
+        freed.cloned().collect()
+    }
+}
+
+fn all_names(record: &Record) -> Vec<Reference> {
+    [record.references.as_slice(), &record.digests].concat()
+}
+
+/// Whether all names are of one repository, with one tag at most; none is not single.
+fn is_single(names: &[Reference]) -> bool {
+    if names.len() <= 1 {
+        return names.len() == 1;
+    }
+    let repositories: HashSet<String> = names.iter().map(Reference::name).collect();
+    let tags = names.iter().filter(|name| name.digest.is_none()).count();
+    repositories.len() == 1 && tags <= 1
+}
+
+fn short_text(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::testing::{Scratch, named, store};
+    use crate::image::{gc, work};
+
+    struct Store {
+        _scratch: Scratch,
+        images: Images,
+    }
+
+    /// A container: the image it uses, and whether it runs.
+    type Container<'a> = (&'a Image, bool);
+
+    impl Store {
+        fn new() -> Store {
+            let (scratch, images) = store("remove");
+            Store {
+                _scratch: scratch,
+                images,
+            }
+        }
+
+        fn image(&self, layers: &[&str], names: &[&str]) -> Image {
+            named(&self.images, layers, names)
+        }
+
+        fn child(&self, parent: &Image, layers: &[&str], names: &[&str]) -> Image {
+            let image = self.image(layers, names);
+            references::update(&self.images, |table| {
+                let mut record = table.by_id(&image.id).unwrap().clone();
+                record.parent = Some(parent.id.clone());
+                table.add(record);
+                Ok(())
+            })
+            .unwrap();
+            image
+        }
+
+        fn remove(
+            &self,
+            text: &str,
+            force: bool,
+            containers: &[Container<'_>],
+        ) -> Result<Vec<String>> {
+            let options = RemoveOptions {
+                force,
+                ..RemoveOptions::default()
+            };
+            let removal = remove(&self.images, text, options, &mut || Ok(uses(containers)))?;
+            Ok(lines(&removal))
+        }
+
+        fn conflict(&self, text: &str, force: bool, containers: &[Container<'_>], why: &str) {
+            let before = references::read(&self.images).unwrap();
+            let error = self.remove(text, force, containers).unwrap_err();
+            assert_eq!(error.to_string(), why);
+            assert!(error::is(&error, error::Kind::Conflict));
+            assert_eq!(references::read(&self.images).unwrap(), before);
+        }
+
+        fn prune(&self, all: bool, containers: &[Container<'_>]) -> Vec<String> {
+            let mut in_use = || Ok(uses(containers));
+            lines(&prune(&self.images, all, &|_| true, &mut in_use).unwrap())
+        }
+
+        fn names(&self) -> Vec<String> {
+            let list = self.images.list().unwrap();
+            let mut names: Vec<_> = list
+                .iter()
+                .flat_map(|image| &image.references)
+                .map(Reference::familiar)
+                .collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn uses(containers: &[Container<'_>]) -> Vec<Use> {
+        let containers = containers.iter();
+        containers
+            .map(|(image, running)| Use {
+                container: "c0ffee".repeat(8),
+                running: *running,
+                image: image.id.clone(),
+            })
+            .collect()
+    }
+
+    fn lines(removal: &Removal) -> Vec<String> {
+        let steps = removal.steps.iter();
+        steps
+            .map(|step| match step {
+                Removed::Untagged(name) => format!("Untagged: {name}"),
+                Removed::Deleted(id) => format!("Deleted: {id}"),
+            })
+            .collect()
+    }
+
+    fn deleted(image: &Image) -> Vec<String> {
+        let chain = chain_ids(image.layers());
+        std::iter::once(&image.id)
+            .chain(chain.iter().rev())
+            .map(|id| format!("Deleted: {id}"))
+            .collect()
+    }
+
+    #[test]
+    fn a_name_goes_first_and_the_image_with_the_last() {
+        let store = Store::new();
+        let image = store.image(&["1", "2"], &["busybox", "mine:1.0"]);
+        assert_eq!(
+            store.remove("mine:1.0", false, &[]).unwrap(),
+            ["Untagged: mine:1.0"]
+        );
+        let mut expected = vec!["Untagged: busybox:latest".to_owned()];
+        expected.extend(deleted(&image));
+        assert_eq!(store.remove("busybox", false, &[]).unwrap(), expected);
+        assert!(store.images.list().unwrap().is_empty());
+        assert!(
+            crate::image::layers::names(&store.images)
+                .unwrap()
+                .is_empty()
+        );
+        assert!(crate::image::blobs::list(&store.images).unwrap().is_empty());
+        assert!(!work::list(&store.images.dirs().trash()).unwrap().is_empty());
+        gc::empty_trash(&store.images).unwrap();
+        assert!(work::list(&store.images.dirs().trash()).unwrap().is_empty());
+        let error = store.remove("busybox", true, &[]).unwrap_err();
+        assert_eq!(error.to_string(), "No such image: busybox:latest");
+        assert!(error::is(&error, error::Kind::NotFound));
+    }
+
+    #[test]
+    fn shared_layers_stay() {
+        let store = Store::new();
+        let one = store.image(&["base", "1"], &["one"]);
+        let two = store.image(&["base", "2"], &["two"]);
+        let gone = store.remove("one", false, &[]).unwrap();
+        assert_eq!(gone.len(), 3, "a name, an image and one layer: {gone:?}");
+        assert_eq!(gone[2], format!("Deleted: {}", one.chain().unwrap()));
+        crate::image::snapshot::lowers(&store.images, &two).unwrap();
+    }
+
+    #[test]
+    fn by_id_all_names_of_one_repository_go() {
+        let store = Store::new();
+        let image = store.image(&["1"], &["x:1"]);
+        let id = image.id.to_string();
+        let mut expected = vec!["Untagged: x:1".to_owned()];
+        expected.extend(deleted(&image));
+        assert_eq!(store.remove(&id, false, &[]).unwrap(), expected);
+        let image = store.image(&["1"], &["x:1", "x:2"]);
+        let short = short(&image.id);
+        store.conflict(
+            short,
+            false,
+            &[],
+            &format!("conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"),
+        );
+        assert_eq!(store.remove(short, true, &[]).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn containers_are_in_the_way() {
+        let store = Store::new();
+        let image = store.image(&["1"], &["busybox", "used:1"]);
+        let (stopped, running) = ([(&image, false)], [(&image, true)]);
+        let short = short(&image.id).to_owned();
+        // While other names are left, a name goes whoever uses the image.
+        assert_eq!(
+            store.remove("busybox", false, &running).unwrap(),
+            ["Untagged: busybox:latest"]
+        );
+        for containers in [&stopped, &running] {
+            store.conflict(
+                "used:1",
+                false,
+                containers,
+                &format!(
+                    "conflict: unable to remove repository reference \"used:1\" (must force) - container c0ffeec0ffee is \
+                     using its referenced image {short}"
+                ),
+            );
+        }
+        store.conflict(
+            &short,
+            false,
+            &stopped,
+            &format!("conflict: unable to delete {short} (must be forced) - image is being used by stopped container c0ffeec0ffee"),
+        );
+        store.conflict(
+            &short,
+            true,
+            &running,
+            &format!("conflict: unable to delete {short} (cannot be forced) - image is being used by running container c0ffeec0ffee"),
+        );
+        // Forced by name, the name goes and the image stays.
+        assert_eq!(
+            store.remove("used:1", true, &running).unwrap(),
+            ["Untagged: used:1"]
+        );
+        // Forced under a stopped container, the image goes, and what the container needs stays.
+        let gone = store.remove(&short, true, &stopped).unwrap();
+        assert_eq!(gone, [format!("Deleted: {}", image.id)]);
+        let kept = store.images.by_id(&image.id).unwrap();
+        crate::image::snapshot::lowers(&store.images, &kept).unwrap();
+        assert!(store.images.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn digests_go_with_the_last_tag_of_their_repository() {
+        let store = Store::new();
+        let image = store.image(&["1"], &["pulled:1", "pulled:2", "other:1"]);
+        let digest = format!("pulled@{}", image.id);
+        references::update(&store.images, |table| {
+            let mut record = table.by_id(&image.id).unwrap().clone();
+            record.digests = vec![Reference::parse(&digest).unwrap()];
+            table.add(record);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(
+            store.remove("pulled:1", false, &[]).unwrap(),
+            ["Untagged: pulled:1"]
+        );
+        let expected = [
+            "Untagged: pulled:2".to_owned(),
+            format!("Untagged: {digest}"),
+        ];
+        assert_eq!(store.remove("pulled:2", false, &[]).unwrap(), expected);
+    }
+
+    #[test]
+    fn parents_and_children() {
+        let store = Store::new();
+        let base = store.image(&["1"], &["base"]);
+        let middle = store.child(&base, &["1", "2"], &[]);
+        let top = store.child(&middle, &["1", "2", "3"], &["top"]);
+        let short = short(&base.id).to_owned();
+        store.conflict(
+            &short,
+            true,
+            &[],
+            &format!("conflict: unable to delete {short} (cannot be forced) - image has dependent child images"),
+        );
+        assert!(
+            store.prune(false, &[]).is_empty(),
+            "an image with children is not dangling"
+        );
+        // The nameless parent goes with its child, the named one stays.
+        let gone = store.remove("top", false, &[]).unwrap();
+        let ids: Vec<_> = gone
+            .iter()
+            .filter(|line| line.contains("Deleted"))
+            .collect();
+        assert_eq!(ids.len(), 4, "{gone:?}");
+        assert!(gone.contains(&format!("Deleted: {}", middle.id)));
+        assert!(gone.contains(&format!("Deleted: {}", top.id)));
+        assert_eq!(store.names(), ["base:latest"]);
+    }
+
+    #[test]
+    fn prune_takes_what_nobody_names_or_uses() {
+        let store = Store::new();
+        let used = store.image(&["1"], &["used:1", "used:2"]);
+        let dangling = store.image(&["2"], &[]);
+        store.image(&["3"], &["a:1", "b:1"]);
+        assert_eq!(store.prune(false, &[(&used, false)]), deleted(&dangling));
+        let gone = store.prune(true, &[(&used, false)]);
+        assert_eq!(gone.len(), 4, "{gone:?}");
+        assert_eq!(store.names(), ["used:1", "used:2"]);
+        let none = prune(&store.images, true, &|_| false, &mut || Ok(Vec::new())).unwrap();
+        assert_eq!(none, Removal::default());
+    }
+}
