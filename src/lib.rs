@@ -1,5 +1,6 @@
 //! aril runs Linux containers from docker images without a daemon.
 
+pub mod cli;
 pub mod dirs;
 pub mod docker;
 pub mod error;
