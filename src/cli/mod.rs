@@ -1,6 +1,8 @@
 //! The command line in front of the engine: parses what was typed, and prints what came back.
 
-mod float;
+pub mod format;
 pub mod human;
-pub mod quote;
+pub mod inspector;
+pub mod rows;
+pub mod strconv;
 pub mod template;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::cli::float;
+use crate::cli::strconv::{float, number};
 use crate::error;
 
 const DECIMAL: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
@@ -65,9 +65,9 @@ fn parse(text: &str, base: f64) -> Result<i64> {
     let last = text
         .rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' '))
         .ok_or_else(invalid)?;
-    let (number, suffix) = text.split_at(last + 1);
-    let number = number.strip_suffix(' ').unwrap_or(number);
-    let size = parse_float(number)?;
+    let (digits, suffix) = text.split_at(last + 1);
+    let digits = digits.strip_suffix(' ').unwrap_or(digits);
+    let size = number::parse_float(digits)?;
     if size < 0.0 || size.is_nan() {
         return Err(invalid());
     }
@@ -86,20 +86,6 @@ fn parse(text: &str, base: f64) -> Result<i64> {
         _ => return Err(error::invalid(format!("invalid suffix: '{suffix}'"))),
     };
     Ok((size * base.powi(power)) as i64)
-}
-
-/// Reads a floating-point number as Go does (strconv.ParseFloat), with its error texts.
-pub fn parse_float(text: &str) -> Result<f64> {
-    let fail = |why: &str| {
-        let quoted = crate::cli::quote::quote(text);
-        error::invalid(format!("strconv.ParseFloat: parsing {quoted}: {why}"))
-    };
-    let number: f64 = text.parse().map_err(|_| fail("invalid syntax"))?;
-    let named = text.contains(['i', 'I', 'n', 'N']);
-    if number.is_infinite() && !named {
-        return Err(fail("value out of range"));
-    }
-    Ok(number)
 }
 
 #[cfg(test)]

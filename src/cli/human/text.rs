@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthChar as _;
 
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 /// The columns of the COMMAND column, without its quotes.
 const COMMAND_WIDTH: usize = 20;

@@ -5,7 +5,7 @@ use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 use crate::docker::inspect::State;
 use crate::error;
 

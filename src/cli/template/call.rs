@@ -5,7 +5,7 @@ use super::exec::{Evaluated, State};
 use super::functions::{self, Parameter};
 use super::node::{Operand, Term};
 use super::value::{Integer, Value};
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 impl<'a> State<'a> {
     /// Calls a function; `site` is what the errors of the function itself show.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 /// Returns `text` with the characters that mean something in HTML escaped.
 pub(super) fn html(text: &str) -> String {

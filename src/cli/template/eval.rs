@@ -4,7 +4,7 @@ use super::exec::{Evaluated, State};
 use super::functions::Parameter;
 use super::node::{Command, Operand, Pipeline, Term};
 use super::value::{Header, Value};
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 /// What a call gets: the operands after its name, and the value that the pipeline hands on.
 pub(super) struct Arguments<'a> {

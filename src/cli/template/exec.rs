@@ -10,7 +10,7 @@ use super::functions::Set;
 use super::node::{Branch, Invocation, List, Node, Pipeline, Tree};
 use super::printf;
 use super::value::Value;
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 /// How deep templates may call one another; Go stops at 100,000, our stack is smaller.
 const CALLS_MAX: usize = 200;

@@ -4,7 +4,7 @@ use super::node::{Command, Operand, Pipeline, Term};
 use super::number;
 use super::parse::{Parsed, Parser};
 use super::token::Kind;
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 impl Parser {
     /// Declarations, commands with `|` between them, and the `end`.

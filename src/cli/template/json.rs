@@ -89,7 +89,12 @@ fn object<'a>(
 /// A row encodes itself in Go, so its HTML is always escaped, and its columns are a map's, so they are sorted.
 fn row(out: &mut String, row: &Row) {
     let columns = row.columns.iter().map(|column| column.name);
-    let mut entries: Vec<(&str, &Value)> = columns.zip(&row.values).collect();
+    let value = |(name, value)| {
+        let mut others = row.in_json.iter();
+        let other = others.find(|(other, _)| *other == name);
+        (name, other.map_or(value, |(_, value)| value))
+    };
+    let mut entries: Vec<(&str, &Value)> = columns.zip(&row.values).map(value).collect();
     entries.sort_by_key(|(name, _)| *name);
     object(out, entries.into_iter(), true);
 }

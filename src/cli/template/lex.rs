@@ -3,7 +3,7 @@
 //! The whole text is read at once; the first error is the last token. Positions are bytes, lines count from 1.
 
 use super::token::{Kind, Token};
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 const LEFT: &str = "{{";
 const RIGHT: &str = "}}";

@@ -37,7 +37,6 @@ use std::fmt;
 use exec::Options;
 use functions::Set;
 use node::{Node, Operand, Pipeline, Term, Tree};
-pub use serialize::to_value;
 use value::Value;
 
 /// A parsed template.
@@ -65,6 +64,13 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Returns the value of a document: its fields in their order, with the types that Go has for them.
+///
+/// Fails only for what is no document, such as maps whose keys are lists.
+pub fn to_value<T: serde::Serialize + ?Sized>(document: &T) -> anyhow::Result<Value> {
+    serialize::to_value(document)
+}
 
 impl Template {
     /// Parses `text`; the error is [`Error::Parse`].

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::number::Number;
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 /// One `define`d template, or the whole text.
 #[derive(Clone, Debug, Default)]

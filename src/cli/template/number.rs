@@ -2,7 +2,8 @@
 //!
 //! Imaginary numbers are refused: nothing that a template can say of a container has a use for them.
 
-use crate::cli::quote;
+use crate::cli::strconv::number::any_integer;
+use crate::cli::strconv::quote;
 
 /// A literal, and its value as each type that can hold it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,12 +58,12 @@ pub(super) fn number(text: &str) -> Result<Number, String> {
     }
     let mut number = Number {
         text: text.to_owned(),
-        integer: integer(text).and_then(|value| i64::try_from(value).ok()),
+        integer: any_integer(text).and_then(|value| i64::try_from(value).ok()),
         ..Number::default()
     };
     // A sign makes the unsigned reading fail in Go; -0 is the exception.
     if !text.starts_with(['+', '-']) || number.integer == Some(0) {
-        number.unsigned = integer(text).and_then(|value| u64::try_from(value).ok());
+        number.unsigned = any_integer(text).and_then(|value| u64::try_from(value).ok());
     }
     if let Some(value) = number.integer {
         number.float = Some(to_float(i128::from(value)));
@@ -97,38 +98,6 @@ fn to_float(value: i128) -> f64 {
 )]
 fn whole(value: f64) -> Option<i128> {
     (value.fract() == 0.0 && value.abs() < 18_446_744_073_709_551_616.0).then_some(value as i128)
-}
-
-/// Go's ParseInt with base 0: prefixes `0x`, `0o`, `0b` and `0`, underscores between digits.
-fn integer(text: &str) -> Option<i128> {
-    let (negative, digits) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let lower = digits.to_ascii_lowercase();
-    let (radix, body) = match lower.as_bytes() {
-        [b'0', b'x', ..] => (16, &lower[2..]),
-        [b'0', b'o', ..] => (8, &lower[2..]),
-        [b'0', b'b', ..] => (2, &lower[2..]),
-        [b'0', _, ..] => (8, &lower[1..]),
-        _ => (10, &lower[..]),
-    };
-    if !underscores_are_fine(body, radix != 10) {
-        return None;
-    }
-    let body = body.replace('_', "");
-    if !body.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return None;
-    }
-    let value = i128::from_str_radix(&body, radix).ok()?;
-    Some(if negative { -value } else { value })
-}
-
-/// An underscore stands between digits, or between a prefix and a digit.
-fn underscores_are_fine(body: &str, prefixed: bool) -> bool {
-    let start = prefixed || !body.starts_with('_');
-    start && !body.ends_with('_') && !body.contains("__")
 }
 
 /// Go's ParseFloat, with hexadecimal mantissas (`0x1.8p3`).

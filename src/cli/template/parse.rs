@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::lex;
 use super::node::{Branch, Invocation, List, Node, Tree, is_empty};
 use super::token::{Kind, Token};
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 /// How deep parentheses and control structures may nest; Go stops at 10,000, our stack is smaller.
 const DEPTH_MAX: usize = 100;

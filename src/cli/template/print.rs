@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 
 use super::json;
 use super::value::Value;
-use crate::cli::float;
-use crate::cli::{human, quote};
+use crate::cli::human;
+use crate::cli::strconv::float;
+use crate::cli::strconv::quote;
 
 /// What stands between the percent sign and the verb.
 #[derive(Clone, Copy, Default)]
@@ -88,10 +89,12 @@ impl Printer {
             Value::Float(number) => self.float(*number, verb, value),
             Value::String(text) | Value::Number(text) => self.text(text, verb, value),
             Value::Duration(number) => match verb {
-                'v' | 's' | 'x' | 'X' | 'q' => self.text(&human::go_duration(*number), verb, value),
+                'v' | 's' | 'x' | 'X' | 'q' => {
+                    self.text(&human::time::go_duration(*number), verb, value)
+                }
                 _ => self.integer(i128::from(*number), verb, value),
             },
-            Value::Time(text) => self.text(&human::go_time(text), verb, value),
+            Value::Time(text) => self.text(&human::time::go_time(text), verb, value),
             Value::List(list) => {
                 self.open(value, "[");
                 self.items(list.items.iter().map(|item| (None, item)), verb);

@@ -12,7 +12,7 @@ use super::value::{Field, Integer, List, Map, Struct, Value};
 /// Returns the value of a document.
 ///
 /// Fails only for what is no document: map keys that are not text, numbers or truth values.
-pub fn to_value<T: Serialize + ?Sized>(document: &T) -> anyhow::Result<Value> {
+pub(super) fn to_value<T: Serialize + ?Sized>(document: &T) -> anyhow::Result<Value> {
     Ok(document.serialize(ToValue)?)
 }
 

@@ -1,6 +1,6 @@
 //! The tokens of a template, and how error texts show them.
 
-use crate::cli::quote;
+use crate::cli::strconv::quote;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

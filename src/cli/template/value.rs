@@ -144,6 +144,8 @@ pub struct Row {
     pub values: Vec<Value>,
     /// What `.Label "key"` looks in, if there is such a method.
     pub labels: Option<std::collections::BTreeMap<String, String>>,
+    /// Values that are others in JSON, by the name of their column.
+    pub in_json: Vec<(&'static str, Value)>,
 }
 
 /// The names of the columns, for the first line of a table.
