@@ -35,8 +35,8 @@ pub struct List {
 }
 
 const TABLE: &str = "table";
-/// The narrowest column, without the blanks after it.
-const WIDTH_MIN: usize = 7;
+/// The narrowest column, with the blanks after it.
+const WIDTH_MIN: usize = 10;
 /// The blanks between columns.
 const PADDING: usize = 3;
 
@@ -134,9 +134,14 @@ pub fn parsing_error(error: Error) -> anyhow::Error {
 
 /// Returns `text` with its tab-separated cells in columns: at least ten wide with three blanks, the last one as it is.
 pub fn align(text: &str) -> Result<String> {
+    align_with(text, WIDTH_MIN, PADDING)
+}
+
+/// As [`align`], with cells of at least `width` columns and `padding` blanks after each.
+pub fn align_with(text: &str, width: usize, padding: usize) -> Result<String> {
     let mut writer = tabwriter::TabWriter::new(Vec::new())
-        .minwidth(WIDTH_MIN)
-        .padding(PADDING);
+        .minwidth(width - padding)
+        .padding(padding);
     writer.write_all(text.as_bytes())?;
     writer.flush()?;
     let bytes = writer
