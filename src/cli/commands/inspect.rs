@@ -1,0 +1,188 @@
+//! Arguments of the commands that show all of an object: inspect, port, diff.
+
+use clap::Args;
+
+use super::spec;
+use crate::cli::command::{Arguments, Spec};
+
+/// Arguments of `inspect`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct InspectArgs {
+    /// How to print: "json" or a template
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// Show how much a container takes of the disk
+    #[arg(short, long)]
+    pub size: bool,
+    /// Look for objects of this type only
+    #[arg(long = "type", value_name = "string")]
+    pub kind: Option<String>,
+    /// Names or ids.
+    #[arg(hide = true)]
+    pub names: Vec<String>,
+}
+
+/// Arguments of `container inspect`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ContainerInspectArgs {
+    /// How to print: "json" or a template
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// Show how much it takes of the disk
+    #[arg(short, long)]
+    pub size: bool,
+    /// Names or ids.
+    #[arg(hide = true)]
+    pub names: Vec<String>,
+}
+
+/// Arguments of `image inspect`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ImageInspectArgs {
+    /// How to print: "json" or a template
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// Show the image for this platform (linux/arm64)
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub platform: String,
+    /// Names or ids.
+    #[arg(hide = true)]
+    pub names: Vec<String>,
+}
+
+/// Arguments of `volume inspect`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct VolumeInspectArgs {
+    /// How to print: "json" or a template
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// Names.
+    #[arg(hide = true)]
+    pub names: Vec<String>,
+}
+
+/// Arguments of `network inspect`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct NetworkInspectArgs {
+    /// How to print: "json" or a template
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// Show more of networks of a swarm
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Names or ids.
+    #[arg(hide = true)]
+    pub names: Vec<String>,
+}
+
+/// Arguments of `port`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PortArgs {
+    /// Name or id.
+    #[arg(hide = true)]
+    pub container: String,
+    /// `80`, `80/udp`.
+    #[arg(hide = true)]
+    pub port: Option<String>,
+}
+
+/// Arguments of `diff`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DiffArgs {
+    /// Name or id.
+    #[arg(hide = true)]
+    pub container: String,
+}
+
+/// `inspect`
+pub const INSPECT: Spec = Spec {
+    about: "Show everything about objects of any type",
+    usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+    arguments: Arguments::AtLeast(1),
+    ..spec("inspect", InspectArgs::augment_args)
+};
+
+/// `container inspect`
+pub const CONTAINER_INSPECT: Spec = Spec {
+    about: "Show everything about containers",
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    build: ContainerInspectArgs::augment_args,
+    ..INSPECT
+};
+
+/// `image inspect`
+pub const IMAGE_INSPECT: Spec = Spec {
+    about: "Show everything about images",
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    build: ImageInspectArgs::augment_args,
+    ..INSPECT
+};
+
+/// `volume inspect`
+pub const VOLUME_INSPECT: Spec = Spec {
+    about: "Show everything about volumes",
+    usage: "[OPTIONS] VOLUME [VOLUME...]",
+    build: VolumeInspectArgs::augment_args,
+    ..INSPECT
+};
+
+/// `network inspect`
+pub const NETWORK_INSPECT: Spec = Spec {
+    about: "Show everything about networks",
+    usage: "[OPTIONS] NETWORK [NETWORK...]",
+    build: NetworkInspectArgs::augment_args,
+    ..INSPECT
+};
+
+/// `port`
+pub const PORT: Spec = Spec {
+    about: "Show where the ports of a container are published",
+    usage: "CONTAINER [PRIVATE_PORT[/PROTO]]",
+    paths: &["container port", "port"],
+    arguments: Arguments::Between(1, 2),
+    ..spec("port", PortArgs::augment_args)
+};
+
+/// `diff`
+pub const DIFF: Spec = Spec {
+    about: "Show which files a container changed",
+    usage: "CONTAINER",
+    paths: &["container diff", "diff"],
+    arguments: Arguments::Exactly(1),
+    ..spec("diff", DiffArgs::augment_args)
+};

@@ -1,0 +1,108 @@
+//! Arguments of the commands that speak with registries: pull, push, login, logout.
+
+use clap::{ArgAction, Args};
+
+use super::spec;
+use crate::cli::command::{Arguments, Spec};
+use crate::cli::values;
+
+/// Arguments of `pull` and `push`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PullArgs {
+    /// All tags of the repository
+    #[arg(short, long)]
+    pub all_tags: bool,
+    /// Do not check or make a signature
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_parser = values::truth)]
+    pub disable_content_trust: bool,
+    /// The image for this platform (linux/arm64)
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub platform: String,
+    /// Print the name only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Name, with or without a tag or digest.
+    #[arg(hide = true)]
+    pub reference: String,
+}
+
+/// Arguments of `login`.
+#[derive(Args, Clone, Default)]
+pub struct LoginArgs {
+    /// Password or token; anybody on this machine can see it here
+    #[arg(short, long, value_name = "string")]
+    pub password: Option<String>,
+    /// Read the password from stdin
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// Name of the user
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub username: String,
+    /// Registry; none is Docker Hub.
+    #[arg(hide = true)]
+    pub server: Option<String>,
+}
+
+impl std::fmt::Debug for LoginArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginArgs")
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("password_stdin", &self.password_stdin)
+            .field("username", &self.username)
+            .field("server", &self.server)
+            .finish()
+    }
+}
+
+/// Arguments of `logout`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct LogoutArgs {
+    /// Registry; none is Docker Hub.
+    #[arg(hide = true)]
+    pub server: Option<String>,
+}
+
+/// `pull`
+pub const PULL: Spec = Spec {
+    about: "Get an image from a registry",
+    usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
+    paths: &["image pull", "pull"],
+    arguments: Arguments::Exactly(1),
+    ..spec("pull", PullArgs::augment_args)
+};
+
+/// `push`
+pub const PUSH: Spec = Spec {
+    about: "Give an image to a registry",
+    usage: "[OPTIONS] NAME[:TAG]",
+    paths: &["image push", "push"],
+    name: "push",
+    ..PULL
+};
+
+/// `login`
+pub const LOGIN: Spec = Spec {
+    about: "Keep the credentials for a registry",
+    usage: "[OPTIONS] [SERVER]",
+    arguments: Arguments::AtMost(1),
+    ..spec("login", LoginArgs::augment_args)
+};
+
+/// `logout`
+pub const LOGOUT: Spec = Spec {
+    about: "Forget the credentials for a registry",
+    usage: "[SERVER]",
+    arguments: Arguments::AtMost(1),
+    ..spec("logout", LogoutArgs::augment_args)
+};

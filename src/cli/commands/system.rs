@@ -1,0 +1,114 @@
+//! Arguments of `system`, info, version and events.
+
+use clap::Args;
+
+use super::{FilterArgs, PruneArgs, spec};
+use crate::cli::command::Spec;
+
+/// Arguments of `info` and `version`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FormatArgs {
+    /// How to print: "json" or a template
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+}
+
+/// Arguments of `events`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EventsArgs {
+    /// Conditions.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How to print: "json" or a template
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// Begin with what happened after this time
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub since: String,
+    /// End at this time
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub until: String,
+}
+
+/// Arguments of `system df`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DfArgs {
+    /// How to print: "table", "table TEMPLATE", "json" or a template
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// Show each object
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// Arguments of `system prune`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SystemPruneArgs {
+    /// Remove all images that no container uses, not only those without a name
+    #[arg(short, long)]
+    pub all: bool,
+    /// Conditions.
+    #[command(flatten)]
+    pub prune: PruneArgs,
+    /// Remove anonymous volumes too
+    #[arg(long)]
+    pub volumes: bool,
+}
+
+/// `info`
+pub const INFO: Spec = Spec {
+    about: "Show what this engine and machine are like",
+    paths: &["system info", "info"],
+    ..spec("info", FormatArgs::augment_args)
+};
+
+/// `version`
+pub const VERSION: Spec = Spec {
+    about: "Show the version",
+    ..spec("version", FormatArgs::augment_args)
+};
+
+/// `events`
+pub const EVENTS: Spec = Spec {
+    about: "Show what happens, as it happens",
+    paths: &["system events", "events"],
+    ..spec("events", EventsArgs::augment_args)
+};
+
+/// `system df`
+pub const DF: Spec = Spec {
+    about: "Show what takes how much of the disk",
+    ..spec("df", DfArgs::augment_args)
+};
+
+/// `system prune`
+pub const PRUNE: Spec = Spec {
+    about: "Remove everything that nothing uses",
+    ..spec("prune", SystemPruneArgs::augment_args)
+};
