@@ -18,6 +18,7 @@ pub mod globals;
 pub mod help;
 pub mod human;
 pub mod inspector;
+pub mod log;
 mod oci;
 pub mod output;
 pub mod parse;
@@ -28,6 +29,7 @@ pub mod template;
 pub mod terminal;
 pub mod tree;
 pub mod values;
+pub mod verbs;
 pub mod version;
 
 #[cfg(test)]
@@ -102,13 +104,16 @@ fn run(mut arguments: impl Iterator<Item = OsString>) -> u8 {
             output::err(&text);
             0
         }
-        Ok(Outcome::Command(context, run, matches)) => match run(&context, &matches) {
-            Ok(code) => code,
-            Err(failed) => {
-                output::err(&face.text(&failed));
-                hint(failed.code)
+        Ok(Outcome::Command(context, run, matches)) => {
+            log::to_stderr(context.globals.debug);
+            match run(&context, &matches) {
+                Ok(code) => code,
+                Err(failed) => {
+                    output::err(&face.text(&failed));
+                    hint(failed.code)
+                }
             }
-        },
+        }
     }
 }
 

@@ -14,6 +14,11 @@ pub fn out(text: &str) -> Result<()> {
     written(io::stdout().lock().write_all(text.as_bytes())).context("write to stdout")
 }
 
+/// Writes bytes to stdout that need not be text.
+pub fn bytes(bytes: &[u8]) -> Result<()> {
+    written(io::stdout().lock().write_all(bytes)).context("write to stdout")
+}
+
 /// Writes `text` to stderr as it is; there is nobody to tell if that fails.
 pub fn err(text: &str) {
     if let Err(error) = io::stderr().lock().write_all(text.as_bytes()) {

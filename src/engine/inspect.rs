@@ -13,7 +13,7 @@ use crate::docker::network::EndpointSettings;
 /// How Go writes a time that never was.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 /// The name that tools know for what this storage does.
-const STORAGE_DRIVER: &str = "overlay2";
+pub const STORAGE_DRIVER: &str = "overlay2";
 
 /// Returns the document of a container.
 pub fn inspect(engine: &Engine, container: &Container) -> Result<ContainerInspect> {
@@ -61,7 +61,8 @@ pub fn time(time: Option<Timestamp>) -> String {
     time.map_or_else(|| ZERO_TIME.to_owned(), |time| time.to_string())
 }
 
-fn state(status: &Status) -> State {
+/// Returns where in its life a container is.
+pub fn state(status: &Status) -> State {
     State {
         status: status.phase.name().to_owned(),
         running: status.phase.needs_monitor(),

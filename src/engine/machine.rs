@@ -28,6 +28,26 @@ pub fn hostname() -> Result<String> {
     Ok(name.trim().to_owned())
 }
 
+/// Returns the name of the distribution.
+pub fn operating_system() -> String {
+    let text = read("/etc/os-release");
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(
+        || "Linux".to_owned(),
+        |name| name.trim_matches('"').to_owned(),
+    )
+}
+
+/// Returns the bytes of memory; 0 if they cannot be told.
+pub fn memory_bytes() -> i64 {
+    let text = read("/proc/meminfo");
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok());
+    kilobytes.unwrap_or_default() * 1024
+}
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(path)
         .unwrap_or_default()

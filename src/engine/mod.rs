@@ -11,15 +11,18 @@ use crate::image::Images;
 use crate::volume::Volumes;
 
 pub mod attach;
+pub mod commit;
 pub mod create;
 pub mod exec;
 pub mod filter;
+pub mod images;
 pub mod inspect;
 pub mod lifecycle;
 pub mod list;
 pub mod logs;
 pub mod machine;
 pub mod repair;
+pub mod system;
 pub mod usage;
 pub mod volumes;
 

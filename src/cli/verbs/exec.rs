@@ -1,0 +1,141 @@
+//! `exec` and `attach`.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::Result;
+
+use super::engine;
+use super::run::{check_terminal, exit_code};
+use super::session::{SessionOptions, detach_keys, follow};
+use crate::cli::command::{self, Context};
+use crate::cli::commands::processes::{AttachArgs, ExecArgs};
+use crate::cli::face::Failed;
+use crate::cli::flags::env;
+use crate::cli::terminal::{self, Carries, Far, Outcome, Output, Relay, Remote, relay};
+use crate::container::Phase;
+use crate::docker::container::ExecCreate;
+use crate::engine::{attach as engine_attach, exec as engine_exec};
+use crate::error;
+use crate::monitor::control::{StartError, Streams};
+
+/// `exec`
+pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: ExecArgs = command::arguments(matches)?;
+    let attached = !arguments.detach;
+    let look_up = |name: &str| std::env::var(name).ok();
+    let request = ExecCreate {
+        user: arguments.user.clone(),
+        privileged: arguments.privileged,
+        tty: arguments.tty,
+        console_size: terminal::size().map(|size| [u32::from(size.height), u32::from(size.width)]),
+        attach_stdin: attached && arguments.interactive,
+        attach_stderr: attached,
+        attach_stdout: attached,
+        detach_keys: arguments.detach_keys.clone(),
+        env: env::environment(&arguments.env_file, &arguments.env, &look_up)?,
+        working_dir: arguments.workdir.clone(),
+        cmd: arguments.command.clone(),
+    };
+    let keys = detach_keys(&arguments.detach_keys)?;
+    let engine = engine(context)?;
+    let container = engine
+        .container(&arguments.container)
+        .map_err(Failed::engine)?;
+    check_terminal(request.attach_stdin && request.tty)?;
+    let started = engine_exec::exec(&engine, &container, &arguments.container, &request)
+        .map_err(failed_start)?;
+    if arguments.detach {
+        return Ok(0);
+    }
+    let far = started
+        .terminal
+        .as_ref()
+        .map_or(Ok(None), |master| master.try_clone().map(Some));
+    let far = far.map_err(anyhow::Error::from)?;
+    let mut remote = Remote {
+        input: started.stdin,
+        outputs: Vec::new(),
+    };
+    for (from, carries) in [
+        (started.stdout, Carries::Stdout),
+        (started.stderr, Carries::Stderr),
+    ] {
+        remote
+            .outputs
+            .extend(from.map(|from| Output { from, carries }));
+    }
+    if let Some(master) = started.terminal {
+        if request.attach_stdin {
+            remote.input = Some(master.try_clone().map_err(anyhow::Error::from)?);
+        }
+        remote.outputs.push(Output {
+            from: master,
+            carries: Carries::Stdout,
+        });
+    }
+    let how = Relay {
+        connection: &started.connection,
+        terminal: far
+            .as_ref()
+            .map_or(Far::None, |master| Far::Here(master.as_fd())),
+        proxy_signals: false,
+        direct: true,
+        detach_keys: &keys,
+    };
+    match relay(remote, &how)? {
+        Outcome::Exited(code) => Ok(exit_code(code)),
+        Outcome::Detached => Ok(0),
+    }
+}
+
+/// A program that cannot be started has a shell's exit code.
+fn failed_start(error: anyhow::Error) -> Failed {
+    let code = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<StartError>())
+        .map(|error| error.exit_code);
+    let failed = Failed::engine(error);
+    match code {
+        Some(code) => failed.code(exit_code(code)),
+        None => failed,
+    }
+}
+
+/// `attach`
+pub fn attach(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: AttachArgs = command::arguments(matches)?;
+    detach_keys(&arguments.detach_keys)?;
+    let engine = engine(context)?;
+    let container = engine
+        .container(&arguments.container)
+        .map_err(Failed::engine)?;
+    let config = &container.record.config;
+    if !matches!(container.status.phase, Phase::Running) {
+        let what = match container.status.phase {
+            Phase::Paused => "paused container, unpause it first",
+            Phase::Restarting => "restarting container, wait until it is running",
+            _ => "stopped container, start it first",
+        };
+        return Err(Failed::from(error::conflict(format!(
+            "You cannot attach to a {what}"
+        ))));
+    }
+    let stdin = !arguments.no_stdin && config.open_stdin;
+    check_terminal(stdin && config.tty)?;
+    let streams = Streams {
+        stdin,
+        stdout: true,
+        stderr: true,
+    };
+    let mut session =
+        engine_attach::attach(&engine, &container, streams).map_err(Failed::engine)?;
+    let options = SessionOptions {
+        streams,
+        proxy_signals: arguments.sig_proxy && !config.tty,
+        detach_keys: arguments.detach_keys,
+    };
+    match follow(&mut session, &options)? {
+        Outcome::Exited(code) => Ok(exit_code(code)),
+        Outcome::Detached => Err(Failed::from(anyhow::anyhow!("read escape sequence"))),
+    }
+}

@@ -1,0 +1,115 @@
+//! `tag`, `rmi` and `image prune`.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::{confirmed, engine, filters};
+use crate::cli::command::{self, Context};
+use crate::cli::commands::images::{ImagePruneArgs, RmiArgs, TagArgs};
+use crate::cli::face::Failed;
+use crate::cli::human::size::bytes_decimal;
+use crate::cli::output;
+use crate::docker::image::Removed;
+use crate::engine::images;
+use crate::error;
+use crate::image::remove::RemoveOptions;
+use crate::oci::reference::Reference;
+
+/// `tag`
+pub fn tag(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: TagArgs = command::arguments(matches)?;
+    let text = &arguments.target;
+    let target = Reference::parse(text).map_err(|error| {
+        let what = "is not a valid repository/tag";
+        error::invalid(format!("Error parsing reference: {text:?} {what}: {error}"))
+    })?;
+    let engine = engine(context)?;
+    images::tag(&engine, &arguments.source, &target).map_err(Failed::engine)?;
+    Ok(0)
+}
+
+/// `rmi`
+pub fn rmi(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: RmiArgs = command::arguments(matches)?;
+    if !arguments.platform.is_empty() {
+        let why = "--platform: images here have one platform each";
+        return Err(Failed::from(error::invalid(why)));
+    }
+    let engine = engine(context)?;
+    let options = RemoveOptions {
+        force: arguments.force,
+        parents: !arguments.no_prune,
+    };
+    let mut failures = Vec::new();
+    // An id stands once per name in `images -q`, and is gone with the first of them.
+    let mut gone: BTreeSet<String> = BTreeSet::new();
+    for text in &arguments.images {
+        match images::remove(&engine, text, options) {
+            Ok(steps) => {
+                for step in &steps {
+                    match step {
+                        Removed::Untagged(name) => output::out(&format!("Untagged: {name}\n"))?,
+                        Removed::Deleted(id) => {
+                            gone.insert(id.clone());
+                            output::out(&format!("Deleted: {id}\n"))?;
+                        }
+                    }
+                }
+            }
+            Err(error) if error::is(&error, error::Kind::NotFound) => {
+                let hex = text.strip_prefix("sha256:").unwrap_or(text);
+                let is_gone = hex.len() >= 4
+                    && gone
+                        .iter()
+                        .any(|id| id.starts_with(&format!("sha256:{hex}")));
+                if is_gone {
+                    continue;
+                }
+                if arguments.force {
+                    output::err(&context.face.text(&Failed::engine(error)));
+                } else {
+                    failures.push(Failed::engine(error));
+                }
+            }
+            Err(error) => failures.push(Failed::engine(error)),
+        }
+    }
+    Failed::all(failures)?;
+    Ok(0)
+}
+
+/// `image prune`
+pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: ImagePruneArgs = command::arguments(matches)?;
+    let warning = if arguments.all {
+        "WARNING! This will remove all images without at least one container associated to them."
+    } else {
+        "WARNING! This will remove all dangling images."
+    };
+    if !arguments.prune.force && !confirmed(warning)? {
+        return Ok(0);
+    }
+    let engine = engine(context)?;
+    let removal = images::prune(&engine, arguments.all, &filters(&arguments.prune.filter)?)
+        .map_err(Failed::engine)?;
+    let mut text = String::new();
+    if !removal.steps.is_empty() {
+        text.push_str("Deleted Images:\n");
+    }
+    for step in &removal.steps {
+        match step {
+            Removed::Untagged(name) => text.push_str(&["untagged: ", name, "\n"].concat()),
+            Removed::Deleted(id) => text.push_str(&["deleted: ", id, "\n"].concat()),
+        }
+    }
+    if !removal.steps.is_empty() {
+        text.push('\n');
+    }
+    let bytes = i64::try_from(removal.reclaimed).unwrap_or(i64::MAX);
+    output::out(&format!(
+        "{text}Total reclaimed space: {}\n",
+        bytes_decimal(bytes)
+    ))?;
+    Ok(0)
+}

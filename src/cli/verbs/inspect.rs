@@ -1,0 +1,174 @@
+//! `inspect` and its forms for one type, and `diff`.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::engine;
+use crate::cli::command::{self, Context};
+use crate::cli::commands::inspect::{
+    ContainerInspectArgs, DiffArgs, ImageInspectArgs, InspectArgs, VolumeInspectArgs,
+};
+use crate::cli::face::Failed;
+use crate::cli::format;
+use crate::cli::inspector::Inspector;
+use crate::cli::output;
+use crate::docker::image::ImageInspect;
+use crate::docker::inspect::ContainerInspect;
+use crate::docker::system::Volume;
+use crate::engine::{Engine, commit, images, inspect, usage};
+use crate::error::{self, Kind};
+use crate::image::diff::ChangeKind;
+
+/// An object of any type.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Object {
+    Container(Box<ContainerInspect>),
+    Image(Box<ImageInspect>),
+    Volume(Box<Volume>),
+}
+
+/// Prints what `find` returns for each name, and what it fails with after it.
+fn print<T: Serialize>(
+    asked: &str,
+    names: &[String],
+    mut find: impl FnMut(&str) -> Result<T, Failed>,
+) -> Result<u8, Failed> {
+    let inspector = Inspector::new(asked)
+        .map_err(|error| Failed::from(format::parsing_error(error)).code(64))?;
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for name in names {
+        match find(name) {
+            Ok(object) => found.push(object),
+            Err(failed) => failures.push(failed),
+        }
+    }
+    let inspected = inspector.inspect(&found)?;
+    output::out(&inspected.out)?;
+    failures.extend(inspected.errors.into_iter().map(Failed::from));
+    Failed::all(failures)?;
+    Ok(0)
+}
+
+fn container(engine: &Engine, name: &str, size: bool) -> Result<ContainerInspect> {
+    let container = engine.container(name)?;
+    let mut document = inspect::inspect(engine, &container)?;
+    if size {
+        let written =
+            usage::of_directory(&engine.dirs.container(&container.record.id).join("upper"));
+        let image = engine.images.by_id(&container.record.image)?.size;
+        document.size_rw = i64::try_from(written).ok();
+        document.size_root_fs = i64::try_from(written + image).ok();
+    }
+    Ok(document)
+}
+
+/// `inspect`
+pub fn any(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: InspectArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    let size = arguments.size;
+    let kind = arguments.kind.as_deref();
+    match kind {
+        None => {}
+        Some("container" | "image" | "volume") => {}
+        Some("network" | "plugin" | "config" | "node" | "secret" | "service" | "task") => {}
+        Some("") => {
+            return Err(Failed::from(error::invalid(
+                "type is empty: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", or \"volume\"",
+            )));
+        }
+        Some(other) => {
+            let known = "must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", or \"volume\"";
+            return Err(Failed::from(error::invalid(format!(
+                "unknown type: {other:?}: {known}"
+            ))));
+        }
+    }
+    print(&arguments.format, &arguments.names, |name| {
+        find(&engine, name, kind, size)
+    })
+}
+
+/// Looks for an object of `kind`, or of any, in docker's order.
+fn find(engine: &Engine, name: &str, kind: Option<&str>, size: bool) -> Result<Object, Failed> {
+    let wanted = |this: &str| kind.is_none_or(|kind| kind == this);
+    let mut last = None;
+    if wanted("container") {
+        match container(engine, name, size) {
+            Ok(found) => return Ok(Object::Container(Box::new(found))),
+            Err(error) => last = Some(error),
+        }
+    }
+    if wanted("image") {
+        match images::inspect(engine, name) {
+            Ok(found) => return Ok(Object::Image(Box::new(found))),
+            Err(error) => last = Some(error),
+        }
+    }
+    if wanted("volume") {
+        match engine.volumes.get(name) {
+            Ok(found) => return Ok(Object::Volume(Box::new(found))),
+            Err(error) => last = Some(error),
+        }
+    }
+    match (kind, last) {
+        (Some(_), Some(error)) => Err(Failed::engine(error)),
+        _ => Err(Failed::from(error::new(
+            Kind::NotFound,
+            format!("Error: No such object: {name}"),
+        ))),
+    }
+}
+
+/// `container inspect`
+pub fn containers(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: ContainerInspectArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    print(&arguments.format, &arguments.names, |name| {
+        container(&engine, name, arguments.size).map_err(Failed::engine)
+    })
+}
+
+/// `image inspect`
+pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: ImageInspectArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    print(&arguments.format, &arguments.names, |name| {
+        images::inspect(&engine, name).map_err(Failed::engine)
+    })
+}
+
+/// `volume inspect`
+pub fn volumes(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: VolumeInspectArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    print(&arguments.format, &arguments.names, |name| {
+        engine.volumes.get(name).map_err(Failed::engine)
+    })
+}
+
+/// `diff`
+pub fn diff(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: DiffArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    let container = engine
+        .container(&arguments.container)
+        .map_err(Failed::engine)?;
+    let changes = commit::diff(&engine, &container).map_err(Failed::engine)?;
+    let mut text = Vec::new();
+    for change in changes {
+        let letter = match change.kind {
+            ChangeKind::Modified => b'C',
+            ChangeKind::Added => b'A',
+            ChangeKind::Deleted => b'D',
+        };
+        text.extend([letter, b' ']);
+        text.extend(std::os::unix::ffi::OsStrExt::as_bytes(
+            change.path.as_os_str(),
+        ));
+        text.push(b'\n');
+    }
+    output::bytes(&text)?;
+    Ok(0)
+}

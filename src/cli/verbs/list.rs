@@ -1,0 +1,178 @@
+//! `ps`, `images` and `history`.
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::{engine, filters};
+use crate::cli::command::{self, Context};
+use crate::cli::commands::images::HistoryArgs;
+use crate::cli::commands::lists::{ImagesArgs, PsArgs};
+use crate::cli::face::Failed;
+use crate::cli::rows::{self, containers, history, images};
+use crate::cli::{human, output};
+use crate::container::{Container, merge};
+use crate::engine::images as engine_images;
+use crate::engine::list::{self as engine_list, ListOptions};
+use crate::engine::{Engine, inspect, usage};
+use crate::error;
+use crate::image::references;
+use crate::oci::reference::Reference;
+
+/// `ps`
+pub fn ps(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: PsArgs = command::arguments(matches)?;
+    let asked = arguments.format.as_str();
+    if !asked.is_empty() && arguments.quiet {
+        output::err(&format!("{}\n", containers::QUIET_WARNING));
+    }
+    let list = if arguments.size == Some(true) {
+        &containers::LIST_WITH_SIZE
+    } else {
+        &containers::LIST
+    };
+    let format = list.format(asked, arguments.quiet)?;
+    let sizes = arguments.size.unwrap_or_else(|| format.uses("Size"));
+    let engine = engine(context)?;
+    let last = if arguments.latest {
+        Some(1)
+    } else {
+        usize::try_from(arguments.last)
+            .ok()
+            .filter(|last| *last > 0)
+    };
+    let options = ListOptions {
+        all: arguments.all,
+        last,
+        filters: filters(&arguments.filter.filter)?,
+    };
+    let found = engine_list::list(&engine, &options).map_err(Failed::engine)?;
+    let table = references::read(&engine.images).map_err(Failed::engine)?;
+    let now = Timestamp::now();
+    let rows: Result<Vec<_>> = found
+        .iter()
+        .map(|container| {
+            let mut shown = shown(container, &table, now);
+            if sizes {
+                (shown.size_rw, shown.size_root_fs) = size(&engine, container)?;
+            }
+            Ok(containers::row(&shown, now, arguments.no_trunc))
+        })
+        .collect();
+    output::out(&format.render(list.columns, &rows?)?)?;
+    Ok(0)
+}
+
+fn shown(
+    container: &Container,
+    table: &references::Table,
+    now: Timestamp,
+) -> containers::Container {
+    let record = &container.record;
+    let words: Vec<&str> = merge::command_line(&record.config)
+        .map(String::as_str)
+        .collect();
+    let name = Reference::parse(&record.config.image)
+        .ok()
+        .map(Reference::or_latest);
+    let named = name
+        .and_then(|name| table.by_reference(&name))
+        .map(|image| &image.id);
+    let still = named == Some(&record.image);
+    let state = inspect::state(&container.status);
+    containers::Container {
+        id: record.id.clone(),
+        names: vec![record.name.clone()],
+        image: if still {
+            record.config.image.clone()
+        } else {
+            record.image.to_string()
+        },
+        image_id: record.image.to_string(),
+        command: words.join(" "),
+        created: record.created,
+        status: human::time::status(&state, now),
+        state: state.status,
+        ports: Vec::new(),
+        labels: record.config.labels.clone(),
+        mounts: record
+            .mounts
+            .iter()
+            .map(|mount| containers::Mount {
+                name: mount.name.clone(),
+                source: mount.source.clone(),
+                driver: mount.driver.clone(),
+            })
+            .collect(),
+        networks: engine_list::networks(container)
+            .map(str::to_owned)
+            .collect(),
+        size_rw: 0,
+        size_root_fs: 0,
+    }
+}
+
+/// Returns the bytes of the writable layer, and of all layers with it.
+fn size(engine: &Engine, container: &Container) -> Result<(i64, i64)> {
+    let written = usage::of_directory(&engine.dirs.container(&container.record.id).join("upper"));
+    let image = engine.images.by_id(&container.record.image)?.size;
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    Ok((signed(written), signed(written + image)))
+}
+
+/// `images`
+pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: ImagesArgs = command::arguments(matches)?;
+    if arguments.tree {
+        return Err(Failed::from(error::invalid(
+            "--tree is an experiment of docker's that aril does not have",
+        )));
+    }
+    let asked = images::with_digests(&arguments.format, arguments.digests);
+    let list = if arguments.digests {
+        &images::LIST_WITH_DIGESTS
+    } else {
+        &images::LIST
+    };
+    let format = list.format(&asked, arguments.quiet)?;
+    let engine = engine(context)?;
+    let mut filters = filters(&arguments.filter.filter)?;
+    if let Some(reference) = &arguments.reference {
+        filters.add("reference", reference);
+    }
+    let found = engine_images::list(&engine, arguments.all, &filters).map_err(Failed::engine)?;
+    let options = images::Options {
+        now: Timestamp::now(),
+        whole: arguments.no_trunc,
+        digests: arguments.digests,
+    };
+    let rows: Vec<_> = found
+        .iter()
+        .flat_map(|image| images::rows(image, &asked, options))
+        .collect();
+    output::out(&format.render(list.columns, &rows)?)?;
+    Ok(0)
+}
+
+/// `history`
+pub fn history(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: HistoryArgs = command::arguments(matches)?;
+    let list = if arguments.human {
+        &history::LIST
+    } else {
+        &history::LIST_EXACT
+    };
+    let format = list.format(&arguments.format, arguments.quiet)?;
+    let engine = engine(context)?;
+    let items = engine_images::history(&engine, &arguments.image).map_err(Failed::engine)?;
+    let options = history::Options {
+        now: Timestamp::now(),
+        whole: arguments.no_trunc,
+        human: arguments.human,
+    };
+    let rows: Vec<_> = items
+        .iter()
+        .map(|item| rows::history::row(item, options))
+        .collect();
+    output::out(&format.render(list.columns, &rows)?)?;
+    Ok(0)
+}

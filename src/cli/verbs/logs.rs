@@ -1,0 +1,149 @@
+//! `logs`.
+
+use std::io::{BufWriter, Write};
+
+use anyhow::{Context as _, Result};
+use jiff::{SignedDuration, Timestamp};
+
+use super::engine;
+use crate::cli::command::{self, Context};
+use crate::cli::commands::processes::LogsArgs;
+use crate::cli::face::Failed;
+use crate::cli::human::time::{parse_duration, parse_time};
+use crate::container::logs::{Entry, Selection, Stream};
+use crate::engine::logs;
+use crate::error;
+
+/// `logs`
+pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: LogsArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    let container = engine
+        .container(&arguments.container)
+        .map_err(Failed::engine)?;
+    let selection = Selection {
+        since: moment("since", &arguments.since)?,
+        until: moment("until", &arguments.until)?,
+        // A number below zero, and what is no number, means all, as docker has it.
+        tail: arguments.tail.parse().ok(),
+    };
+    let attributes = if arguments.details {
+        details(&container.record.host_config.log_config.config)
+    } else {
+        String::new()
+    };
+    let mut out = BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
+    let mut err = BufWriter::with_capacity(64 << 10, std::io::stderr().lock());
+    let tty = container.record.config.tty;
+    let follow = arguments.follow;
+    let mut each = |entry: Entry| -> Result<bool> {
+        let to: &mut dyn Write = if entry.stream == Stream::Stderr && !tty {
+            &mut err
+        } else {
+            &mut out
+        };
+        let time = if arguments.timestamps {
+            format!("{} ", stamp(entry.time))
+        } else {
+            String::new()
+        };
+        let printed = write!(to, "{time}{attributes}{}", entry.line);
+        let flushed = if follow {
+            printed.and_then(|()| to.flush())
+        } else {
+            printed
+        };
+        match flushed {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            flushed => flushed.map(|()| true).context("write the log"),
+        }
+    };
+    logs::logs(&engine, &container, &selection, follow, &mut each).map_err(Failed::engine)?;
+    for end in [out.flush(), err.flush()] {
+        match end {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                return Err(Failed::from(
+                    anyhow::Error::new(error).context("write the log"),
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(0)
+}
+
+/// Nine digits after the second, so that lines stand below one another.
+fn stamp(time: Timestamp) -> String {
+    format!("{time:.9}")
+}
+
+fn details(options: &std::collections::BTreeMap<String, String>) -> String {
+    let shown = options
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "max-size" | "max-file"));
+    let list: Vec<String> = shown.map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{} ", list.join(","))
+}
+
+/// Reads a moment: a time stamp, seconds since 1970, or how long ago.
+pub fn moment(option: &str, text: &str) -> Result<Option<Timestamp>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if let Some(time) = parse_time(text) {
+        return Ok(Some(time));
+    }
+    if let Some(time) = unix(text) {
+        return Ok(Some(time));
+    }
+    let refuse = || {
+        error::invalid(format!(
+            "invalid value for \"{option}\": failed to parse value as time or duration: {text:?}"
+        ))
+    };
+    let ago = parse_duration(text).map_err(|_| refuse())?;
+    Timestamp::now()
+        .checked_sub(SignedDuration::from_nanos(ago))
+        .map(Some)
+        .map_err(|_| refuse())
+}
+
+/// `SECONDS[.NANOSECONDS]`
+fn unix(text: &str) -> Option<Timestamp> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let nanoseconds = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    Timestamp::new(seconds.parse().ok()?, nanoseconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_have_three_forms() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(moment("since", "").unwrap(), None);
+        assert_eq!(
+            moment("since", "1700000000").unwrap(),
+            Some(at(1_700_000_000))
+        );
+        assert_eq!(
+            moment("since", "2023-11-14T22:13:20Z").unwrap(),
+            Some(at(1_700_000_000))
+        );
+        let half = moment("since", "1700000000.5").unwrap().unwrap();
+        assert_eq!(half.subsec_nanosecond(), 500_000_000);
+        let ago = moment("since", "10m").unwrap().unwrap();
+        let passed = Timestamp::now().duration_since(ago).as_secs();
+        assert!((599..=601).contains(&passed), "{passed}");
+        assert!(moment("since", "wat").is_err());
+    }
+
+    #[test]
+    fn stamps_have_nine_digits() {
+        assert_eq!(
+            stamp(Timestamp::from_second(0).unwrap()),
+            "1970-01-01T00:00:00.000000000Z"
+        );
+    }
+}

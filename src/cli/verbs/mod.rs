@@ -1,0 +1,88 @@
+//! What the commands do: each reads its arguments, calls one operation of the engine, and prints what came back.
+
+pub mod commit;
+pub mod exec;
+pub mod images;
+pub mod inspect;
+pub mod lifecycle;
+pub mod list;
+pub mod logs;
+pub mod monitor;
+pub mod prune;
+pub mod run;
+pub mod session;
+pub mod system;
+pub mod volume;
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::command::Context;
+use crate::cli::face::Failed;
+use crate::cli::output;
+use crate::cli::values::Filter;
+use crate::engine::Engine;
+use crate::engine::filter::Filters;
+use crate::error;
+
+/// Returns the engine over the state that the call names.
+pub(crate) fn engine(context: &Context) -> Result<Engine, Failed> {
+    if !rustix::process::geteuid().is_root() {
+        let why = "containers, and what is kept of them, need root";
+        let error = error::new(error::Kind::Forbidden, why);
+        return Err(Failed::from(error::with_hint(
+            error,
+            format!("sudo {} …", context.path),
+        )));
+    }
+    Engine::open(context.globals.dirs.clone()).map_err(Failed::from)
+}
+
+/// Does the same to several objects, prints what each returns, and goes on after errors; they come last.
+pub(crate) fn each(
+    names: &[String],
+    mut act: impl FnMut(&str) -> Result<String>,
+) -> Result<u8, Failed> {
+    let mut failures = Vec::new();
+    for name in names {
+        match act(name) {
+            Ok(line) if line.is_empty() => {}
+            Ok(line) => output::out(&format!("{line}\n"))?,
+            Err(error) => failures.push(Failed::engine(error)),
+        }
+    }
+    Failed::all(failures)?;
+    Ok(0)
+}
+
+/// Collects the values of `--filter`; how long ago becomes a moment.
+pub(crate) fn filters(given: &[Option<Filter>]) -> Result<Filters> {
+    let mut filters = Filters::default();
+    for filter in given.iter().flatten() {
+        if filter.name == "until" {
+            let moment = logs::moment("until", &filter.value)?.unwrap_or_default();
+            filters.add(&filter.name, &moment.as_second().to_string());
+        } else {
+            filters.add(&filter.name, &filter.value);
+        }
+    }
+    Ok(filters)
+}
+
+/// Asks whether something is to be done; without a terminal the answer is read from standard input all the same.
+pub(crate) fn confirmed(warning: &str) -> Result<bool> {
+    output::out(&format!(
+        "{warning}\nAre you sure you want to continue? [y/N] "
+    ))?;
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("read the answer")?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
+/// Prints warnings as docker does.
+pub(crate) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        output::err(&format!("WARNING: {warning}\n"));
+    }
+}

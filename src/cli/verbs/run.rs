@@ -1,0 +1,185 @@
+//! `run` and `create`.
+
+use std::io::IsTerminal as _;
+
+use anyhow::{Context as _, Result};
+
+use super::session::{SessionOptions, detach_keys, follow};
+use super::{engine, warn};
+use crate::cli::command::{self, Context};
+use crate::cli::commands::run::{CreateArgs, CreateOptions, RunArgs};
+use crate::cli::face::Failed;
+use crate::cli::flags::cidfile::CidFile;
+use crate::cli::flags::{self, Caller, ContainerFlags, Pull};
+use crate::cli::{output, terminal};
+use crate::container::ExitStatus;
+use crate::docker::container::ContainerCreate;
+use crate::engine::{Engine, create, lifecycle};
+use crate::error;
+use crate::monitor::control::{StartError, Streams};
+
+/// `create`
+pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: CreateArgs = command::arguments(matches)?;
+    let request = request(&arguments.container, &arguments.options, "create")?;
+    let engine = engine(context)?;
+    let id = make(
+        &engine,
+        request,
+        &arguments.options,
+        &arguments.container,
+        "create",
+    )?;
+    output::out(&format!("{id}\n"))?;
+    Ok(0)
+}
+
+/// `run`
+pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: RunArgs = command::arguments(matches)?;
+    let container = &arguments.container;
+    let mut request = request(container, &arguments.options, "run")?;
+    if arguments.detach {
+        if !container.attach.is_empty() {
+            let why = "conflicting options: cannot specify both --attach and --detach";
+            return Err(Failed::from(error::invalid(why)));
+        }
+        let config = &mut request.config;
+        (
+            config.attach_stdin,
+            config.attach_stdout,
+            config.attach_stderr,
+        ) = (false, false, false);
+        config.stdin_once = false;
+    } else {
+        check_terminal(container.interactive && container.tty)?;
+    }
+    detach_keys(&arguments.detach_keys)?;
+    let streams = Streams {
+        stdin: request.config.attach_stdin && request.config.open_stdin,
+        stdout: request.config.attach_stdout,
+        stderr: request.config.attach_stderr,
+    };
+    let engine = engine(context)?;
+    let id = make(&engine, request, &arguments.options, container, "run")?;
+    let made = engine.containers.get(&id)?;
+    if arguments.detach {
+        lifecycle::start(&engine, &made, None).map_err(failed_start)?;
+        output::out(&format!("{id}\n"))?;
+        return Ok(0);
+    }
+    let session = lifecycle::start(&engine, &made, Some(streams)).map_err(failed_start)?;
+    let Some(mut session) = session else {
+        return Ok(0);
+    };
+    let options = SessionOptions {
+        streams,
+        proxy_signals: arguments.sig_proxy,
+        detach_keys: arguments.detach_keys,
+    };
+    match follow(&mut session, &options)? {
+        terminal::Outcome::Detached => Ok(0),
+        terminal::Outcome::Exited(code) => {
+            if container.rm {
+                session.connection.wait_gone()?;
+            }
+            Ok(exit_code(code))
+        }
+    }
+}
+
+/// Returns the exit code of this process for that of a program.
+pub fn exit_code(code: i32) -> u8 {
+    u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+}
+
+/// Refuses a terminal in the container where there is none here to type at.
+pub fn check_terminal(wanted: bool) -> Result<(), Failed> {
+    if wanted && !std::io::stdin().is_terminal() {
+        return Err(Failed::from(error::invalid(
+            "the input device is not a TTY",
+        )));
+    }
+    Ok(())
+}
+
+fn request(
+    container: &ContainerFlags,
+    options: &CreateOptions,
+    command: &'static str,
+) -> Result<ContainerCreate, Failed> {
+    flags::refuse_foreign(container)?;
+    if options.use_api_socket {
+        let why = "--use-api-socket needs the Engine API, which this version does not serve";
+        return Err(Failed::from(error::invalid(why)));
+    }
+    let options_of = |error: anyhow::Error| Failed::from(error).options_of(command);
+    flags::pull_policy(&options.pull).map_err(options_of)?;
+    let directory = std::env::current_dir().context("find the working directory")?;
+    let look_up = |name: &str| std::env::var(name).ok();
+    let caller = Caller {
+        look_up: &look_up,
+        directory: &directory,
+    };
+    let mut request = flags::request(container, caller).map_err(options_of)?;
+    // The image is named as docker names it in its answers; whether it exists is the engine's affair.
+    if request.config.tty
+        && let Some(size) = terminal::size()
+    {
+        request.host_config.console_size = [u32::from(size.height), u32::from(size.width)];
+    }
+    Ok(request)
+}
+
+/// Makes the container, and the file with its id if one is wanted; returns the id.
+fn make(
+    engine: &Engine,
+    request: ContainerCreate,
+    options: &CreateOptions,
+    container: &ContainerFlags,
+    command: &'static str,
+) -> Result<String, Failed> {
+    let failed = |error: anyhow::Error| Failed::engine(error).options_of(command);
+    let cidfile = match &container.cidfile {
+        Some(path) => {
+            Some(CidFile::create(path).map_err(|error| Failed::from(error).options_of(command))?)
+        }
+        None => None,
+    };
+    check_reference(&request.config.image)
+        .map_err(|error| Failed::from(error).options_of(command))?;
+    let name = Some(options.name.as_str()).filter(|name| !name.is_empty());
+    let pull = flags::pull_policy(&options.pull).map_err(Failed::from)?;
+    let created = match create::create(engine, request.clone(), name) {
+        Err(error) if error::is(&error, error::Kind::NotFound) && pull == Pull::Missing => {
+            return Err(failed(error));
+        }
+        created => created.map_err(failed)?,
+    };
+    warn(&created.warnings);
+    if let Some(cidfile) = cidfile {
+        cidfile.write(&created.id)?;
+    }
+    Ok(created.id)
+}
+
+/// Refuses what can be neither a name nor an id of an image.
+fn check_reference(text: &str) -> Result<()> {
+    let is_id = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_id {
+        return Ok(());
+    }
+    crate::oci::reference::Reference::parse(text).map(drop)
+}
+
+/// A program that cannot be started has a shell's exit code; anything else is 125.
+fn failed_start(error: anyhow::Error) -> Failed {
+    let code = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<StartError>())
+        .map(|error| error.exit_code);
+    let code = code.unwrap_or(ExitStatus::ENGINE_FAILED.code());
+    Failed::engine(error)
+        .options_of("run")
+        .code(exit_code(code))
+}

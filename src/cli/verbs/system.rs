@@ -1,0 +1,72 @@
+//! `info`.
+
+use anyhow::Result;
+
+use super::engine;
+use crate::cli::command::{self, Context};
+use crate::cli::commands::system::FormatArgs;
+use crate::cli::face::Failed;
+use crate::cli::output;
+use crate::cli::template::{self, Template};
+use crate::cli::{format, human};
+use crate::engine::system;
+
+/// `info`
+pub fn info(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: FormatArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    let info = system::info(&engine).map_err(Failed::engine)?;
+    let text = match arguments.format.as_str() {
+        "" => table(&info),
+        asked => {
+            let asked = if asked == "json" { "{{json .}}" } else { asked };
+            let template = Template::parse(asked)
+                .map_err(|error| Failed::from(format::parsing_error(error)).code(64))?;
+            let document = template::to_value(&info)?;
+            let text = template.execute(&document).map_err(anyhow::Error::from)?;
+            format!("{text}\n")
+        }
+    };
+    output::out(&text)?;
+    for warning in &info.warnings {
+        output::err(&format!("{warning}\n"));
+    }
+    Ok(0)
+}
+
+/// Names and values, as docker's client indents them.
+fn table(info: &crate::docker::system::Info) -> String {
+    let memory = human::size::bytes_binary(info.mem_total);
+    let lines = [
+        ("Containers", info.containers.to_string()),
+        (" Running", info.containers_running.to_string()),
+        (" Paused", info.containers_paused.to_string()),
+        (" Stopped", info.containers_stopped.to_string()),
+        ("Images", info.images.to_string()),
+        ("Server Version", info.server_version.clone()),
+        ("Storage Driver", info.driver.clone()),
+        ("Logging Driver", info.logging_driver.clone()),
+        ("Cgroup Driver", info.cgroup_driver.clone()),
+        ("Cgroup Version", info.cgroup_version.clone()),
+        ("Swarm", "inactive".to_owned()),
+        ("Runtimes", info.default_runtime.clone()),
+        ("Default Runtime", info.default_runtime.clone()),
+        ("Security Options", info.security_options.join(" ")),
+        ("Kernel Version", info.kernel_version.clone()),
+        ("Operating System", info.operating_system.clone()),
+        ("OSType", info.os_type.clone()),
+        ("Architecture", info.architecture.clone()),
+        ("CPUs", info.ncpu.to_string()),
+        ("Total Memory", memory),
+        ("Name", info.name.clone()),
+        ("Docker Root Dir", info.docker_root_dir.clone()),
+        ("Debug Mode", "false".to_owned()),
+        ("Experimental", "false".to_owned()),
+        ("Live Restore Enabled", "true".to_owned()),
+    ];
+    let mut text = String::from("Client:\n Context:    default\n Debug Mode: false\n\nServer:\n");
+    for (name, value) in lines {
+        text.push_str(&[" ", name, ": ", &value, "\n"].concat());
+    }
+    text
+}

@@ -1,0 +1,88 @@
+//! `volume create`, `ls`, `rm` and `prune`.
+
+use anyhow::Result;
+
+use super::{confirmed, each, engine, filters};
+use crate::cli::command::{self, Context};
+use crate::cli::commands::volume::{VolumeCreateArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs};
+use crate::cli::face::Failed;
+use crate::cli::human::size::bytes_decimal;
+use crate::cli::output;
+use crate::cli::rows::volumes as rows;
+use crate::docker::system::VolumeCreate;
+use crate::engine::volumes;
+use crate::error;
+
+/// `volume create`
+pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: VolumeCreateArgs = command::arguments(matches)?;
+    arguments.cluster.refuse()?;
+    let engine = engine(context)?;
+    let request = VolumeCreate {
+        name: arguments.name.unwrap_or_default(),
+        driver: arguments.driver,
+        driver_opts: Some(arguments.opt.into_iter().collect()),
+        labels: Some(crate::cli::flags::env::labels(&[], &arguments.label)?)
+            .filter(|labels| !labels.is_empty()),
+    };
+    let volume = volumes::create(&engine, &request).map_err(Failed::engine)?;
+    output::out(&format!("{}\n", volume.name))?;
+    Ok(0)
+}
+
+/// `volume ls`
+pub fn ls(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: VolumeLsArgs = command::arguments(matches)?;
+    if arguments.cluster {
+        return Err(Failed::from(error::invalid(
+            "--cluster is for volumes of a swarm, which this engine has not",
+        )));
+    }
+    let format = rows::LIST.format(&arguments.format, arguments.quiet)?;
+    let engine = engine(context)?;
+    let found =
+        volumes::list(&engine, &filters(&arguments.filter.filter)?).map_err(Failed::engine)?;
+    let rows: Vec<_> = found.iter().map(|volume| rows::row(volume, None)).collect();
+    output::out(&format.render(rows::LIST.columns, &rows)?)?;
+    Ok(0)
+}
+
+/// `volume rm`
+pub fn rm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: VolumeRmArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    each(&arguments.volumes, |name| {
+        volumes::remove(&engine, name, arguments.force)?;
+        Ok(name.to_owned())
+    })
+}
+
+/// `volume prune`
+pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: VolumePruneArgs = command::arguments(matches)?;
+    let warning = if arguments.all {
+        "WARNING! This will remove all volumes not used by at least one container."
+    } else {
+        "WARNING! This will remove anonymous local volumes not used by at least one container."
+    };
+    if !arguments.prune.force && !confirmed(warning)? {
+        return Ok(0);
+    }
+    let engine = engine(context)?;
+    let mut filters = filters(&arguments.prune.filter)?;
+    if arguments.all {
+        filters.add("all", "true");
+    }
+    let pruned = volumes::prune(&engine, &filters).map_err(Failed::engine)?;
+    output::out(&super::prune::report(
+        "Deleted Volumes:",
+        &pruned.removed,
+        pruned.bytes,
+    ))?;
+    Ok(0)
+}
+
+/// Returns bytes as totals show them.
+pub fn total(bytes: u64) -> String {
+    bytes_decimal(i64::try_from(bytes).unwrap_or(i64::MAX))
+}
