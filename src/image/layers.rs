@@ -194,6 +194,37 @@ pub fn unpack(images: &Images, diff_id: &Digest, backing: Backing) -> Result<Met
     staged.install(images, diff_id, (tar_size, backing))
 }
 
+/// Unpacks a layer from a blob that was just stored and hashed, read through `input`.
+pub(crate) fn unpack_from(
+    images: &Images,
+    diff_id: &Digest,
+    (blob, size): (&Digest, u64),
+    media_type: Option<String>,
+    input: impl Read + Send,
+) -> Result<Meta> {
+    let covered = blob.algorithm() == diff_id.algorithm();
+    let staged = Staged::make(images, input, (Some(diff_id), covered))?;
+    verify(staged.diff_id.as_ref().unwrap_or(blob), diff_id)?;
+    let tar_size = staged.tar_size.unwrap_or(size);
+    let backing = Backing::Blob {
+        digest: blob.clone(),
+        size,
+        media_type: media_type.unwrap_or_else(|| staged.media_type()),
+    };
+    staged.install(images, diff_id, (tar_size, backing))
+}
+
+/// Writes the archive that the directory of a layer gives, which is the layer if that backs it; returns its size.
+pub(crate) fn write(images: &Images, meta: &Meta, output: &mut dyn io::Write) -> Result<u64> {
+    let root = root(images, &meta.diff_id)?;
+    let root = File::open(&root).with_context(|| format!("open {}", root.display()))?;
+    let options = tree::Options {
+        root: meta.facts.root,
+        ..tree::Options::default()
+    };
+    Ok(tree::write(root.as_fd(), options, output)?.size)
+}
+
 /// A layer that is unpacked, and neither verified nor visible.
 pub(crate) struct Staged {
     work: WorkDir,
@@ -355,14 +386,8 @@ pub fn sync(images: &Images) -> Result<usize> {
 pub fn check(images: &Images, meta: &Meta) -> Result<()> {
     match &meta.backing {
         Backing::Tree => {
-            let root = File::open(root(images, &meta.diff_id)?)
-                .with_context(|| format!("open the layer {}", meta.diff_id))?;
             let mut hashing = HashingWriter::new(io::sink());
-            let options = tree::Options {
-                root: meta.facts.root,
-                ..tree::Options::default()
-            };
-            tree::write(root.as_fd(), options, &mut hashing)?;
+            write(images, meta, &mut hashing)?;
             verify(&hashing.finish().1, &meta.diff_id)
         }
         backing @ Backing::Blob { .. } => stage_blob(images, &meta.diff_id, backing).map(drop),

@@ -37,7 +37,7 @@ pub struct Options<'a> {
     pub root: bool,
     /// Paths that are left out with all below them, as [`clean`] returns them.
     pub excluded: Option<&'a HashSet<Vec<u8>>>,
-    /// Whether what is mounted in the tree is left out; the directories it is mounted on stay, empty.
+    /// Whether what is mounted in the tree is left out; the directories and files it is mounted on stay, empty.
     pub one_mount: bool,
     /// The merged layers below, if markers of deletions are wanted only where there is something to delete.
     pub below: Option<BorrowedFd<'a>>,
@@ -315,22 +315,28 @@ impl Walk<'_, '_> {
             let mut entry = describe(path.clone(), Kind::Directory, stat);
             entry.xattrs = xattrs(file.as_fd())?;
             (self.put)(entry, None)?;
-            if let Some(mount) = self.mount
-                && mount_id(file.as_fd())? != mount
-            {
-                return Ok(None);
-            }
-            return Ok(Some((file, path)));
+            let below = !self.is_mounted(file.as_fd())?;
+            return Ok(below.then_some((file, path)));
         }
         if self.is_link(&path, stat)? {
             return Ok(None);
         }
         let mut entry = describe(path, Kind::File, stat);
-        entry.size = u64::try_from(stat.st_size).unwrap_or(0);
+        if !self.is_mounted(file.as_fd())? {
+            entry.size = u64::try_from(stat.st_size).unwrap_or(0);
+        }
         entry.xattrs = xattrs(file.as_fd())?;
         let content = (entry.size > 0).then(|| File::from(file));
         (self.put)(entry, content)?;
         Ok(None)
+    }
+
+    /// Returns whether a file is of another mount, and such are left out.
+    fn is_mounted(&self, file: BorrowedFd<'_>) -> Result<bool> {
+        match self.mount {
+            Some(mount) => Ok(mount_id(file)? != mount),
+            None => Ok(false),
+        }
     }
 
     fn special(
