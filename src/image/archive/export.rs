@@ -5,7 +5,8 @@ use std::os::fd::BorrowedFd;
 
 use anyhow::{Context as _, Result};
 
-use crate::image::tarball::tree::{self, Written};
+use crate::image::tarball::pack::{Written, pack};
+use crate::image::tarball::tree;
 
 /// Writes what is at and below `root`, the root of a container's own mount, to `output`.
 ///
@@ -21,7 +22,7 @@ pub fn export(root: BorrowedFd<'_>, output: &mut dyn Write) -> Result<Written> {
         one_mount: true,
         ..tree::Options::default()
     };
-    tree::write(root, options, output)
+    pack(root, options, output)
 }
 
 #[cfg(test)]

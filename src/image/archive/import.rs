@@ -14,8 +14,10 @@ use crate::image::apply::{Facts, Policy, apply};
 use crate::image::compress::{ahead, decompress};
 use crate::image::create::{NewImage, create};
 use crate::image::gc::Lease;
-use crate::image::layers::{Backing, Meta, Staged};
+use crate::image::layers::unpack::Staged;
+use crate::image::layers::{Backing, Meta};
 use crate::image::path::show;
+use crate::image::tarball::pack::pack;
 use crate::image::tarball::tree;
 use crate::image::work::{WorkDir, tidy};
 use crate::image::{Image, Images, change, now};
@@ -106,7 +108,7 @@ fn layer(images: &Images, lease: &mut Lease, input: impl Read + Send) -> Result<
         ..tree::Options::default()
     };
     let opened = File::open(&root).with_context(|| format!("open {}", root.display()))?;
-    let written = tree::write(opened.as_fd(), options, &mut hashing)?;
+    let written = pack(opened.as_fd(), options, &mut hashing)?;
     let (_, diff_id, size) = hashing.finish();
     // The layer is the archive that was just hashed, and that one describes every directory.
     let facts = Facts {

@@ -19,7 +19,8 @@ use super::plan::{self, Planned, PlannedLayer};
 use crate::error;
 use crate::image::create::{self, Registration, register};
 use crate::image::gc::Lease;
-use crate::image::layers::{self, Backing, Expected, Meta};
+use crate::image::layers::unpack::Expected;
+use crate::image::layers::{self, Meta};
 use crate::image::work::{WorkDir, tidy};
 use crate::image::{Images, blobs};
 use crate::oci::digest;
@@ -161,7 +162,7 @@ fn stored(images: &Images, layer: &PlannedLayer) -> Result<Option<Meta>> {
     let Some(diff_id) = &layer.diff_id else {
         return Ok(None);
     };
-    match layers::ensure(images, diff_id, layer.blob.as_ref()) {
+    match layers::heal::ensure(images, diff_id, layer.blob.as_ref()) {
         Ok(meta) => Ok(Some(meta)),
         Err(error) if error::is(&error, error::Kind::NotFound) && layer.content.is_some() => {
             Ok(None)
@@ -222,25 +223,30 @@ fn receive(images: &Images, layer: &PlannedLayer, progress: &Sender<Progress>) -
         {
             blobs::adopt(images, path, digest)?;
             let media_type = expected.media_type.map(str::to_owned);
-            return layers::unpack_from(images, diff_id, (digest, size), media_type, counted);
+            return layers::unpack::unpack_from(
+                images,
+                diff_id,
+                (digest, size),
+                media_type,
+                counted,
+            );
         }
     }
-    let part = match &layer.blob {
-        Some(blob) => match blobs::begin(images, blob.digest(), blob.size(), &mut || {})? {
-            Some(part) => part,
-            // The blob is stored, the layer is not.
-            None => {
-                let diff_id = expected.diff_id.context("a blob without a layer")?;
-                return layers::unpack(images, diff_id, layers::backing_of(blob));
-            }
-        },
-        None => blobs::begin_unknown(images)?,
+    let begun = match &layer.blob {
+        Some(blob) => blobs::begin(images, blob.digest(), blob.size(), &mut || {})?,
+        None => Some(blobs::begin_unknown(images)?),
+    };
+    let Some(part) = begun else {
+        // The blob is stored, the layer is not.
+        let blob = layer.blob.as_ref().context("a blob without a digest")?;
+        let diff_id = expected.diff_id.context("a blob without a layer")?;
+        return layers::unpack::unpack(images, diff_id, layers::backing_of(blob));
     };
     let mut counted = counted;
     // What a process before has stored of it is not read again.
     io::copy(&mut (&mut counted).take(part.offset()), &mut io::sink())
         .context("read the archive")?;
-    layers::receive(images, part, counted, expected)
+    layers::unpack::receive(images, part, counted, expected)
 }
 
 /// Reports what is read through it.

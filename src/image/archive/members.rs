@@ -140,7 +140,7 @@ pub(super) struct Members {
     /// Of all members so far, replaced ones too.
     count: usize,
     /// Holds what was spooled.
-    _spool: Option<WorkDir>,
+    spool: Option<WorkDir>,
 }
 
 impl Members {
@@ -150,7 +150,7 @@ impl Members {
             contents: HashMap::new(),
             links: HashMap::new(),
             count: 0,
-            _spool: None,
+            spool: None,
         };
         match input {
             Input::Seekable(file) => {
@@ -175,7 +175,7 @@ impl Members {
                     reader.drain().context("read the archive")?;
                     Ok(())
                 })?;
-                members._spool = Some(spool);
+                members.spool = Some(spool);
             }
         }
         Ok(members)

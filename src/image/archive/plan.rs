@@ -162,8 +162,8 @@ fn layout(members: &Members, platform: Option<&Platform>) -> Result<Vec<Planned>
             // An index of other platforms, or of things that are no images.
             continue;
         };
-        let mut image = from_manifest(members, image)?;
-        image.references.extend(group.first().and_then(|d| name(d)));
+        let mut image = from_manifest(members, &image)?;
+        image.references.extend(group.first().and_then(name));
         match images
             .iter_mut()
             .find(|known| known.raw_config == image.raw_config)
@@ -244,8 +244,8 @@ fn pick(
     Ok(None)
 }
 
-fn from_manifest(members: &Members, descriptor: Descriptor) -> Result<Planned> {
-    let bytes = verified(members, &descriptor)?;
+fn from_manifest(members: &Members, descriptor: &Descriptor) -> Result<Planned> {
+    let bytes = verified(members, descriptor)?;
     let manifest = ImageManifest::from_reader(&bytes[..])
         .with_context(|| format!("read the manifest {}", descriptor.digest()))?;
     let raw_config = verified(members, manifest.config())?;

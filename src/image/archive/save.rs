@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read as _, Write};
-use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, ensure};
 use oci_spec::image::{Descriptor, Digest, MediaType};
@@ -17,7 +16,7 @@ use super::{IMAGE_NAME, ManifestItem};
 use crate::error;
 use crate::image::layers::{self, Backing, Meta};
 use crate::image::references::{self, REF_NAME};
-use crate::image::tarball::{Entry, Kind, tree, write};
+use crate::image::tarball::{Entry, Kind, write};
 use crate::image::{Image, Images, blobs, create, find};
 use crate::oci::digest;
 use crate::oci::reference::Reference;
@@ -43,15 +42,14 @@ pub fn select(images: &Images, texts: &[String]) -> Result<Vec<Selected>> {
     let mut all: Vec<Selected> = Vec::new();
     let mut add = |record: &references::Record, names: Vec<Reference>| -> Result<()> {
         let known = all.iter().position(|known| known.image.id == record.id);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                all.push(Selected {
-                    image: images.load(record)?,
-                    references: Vec::new(),
-                });
-                all.len() - 1
-            }
+        let at = if let Some(at) = known {
+            at
+        } else {
+            all.push(Selected {
+                image: images.load(record)?,
+                references: Vec::new(),
+            });
+            all.len() - 1
         };
         for name in names {
             references::add(&mut all[at].references, name);
@@ -151,7 +149,7 @@ fn plan<'a>(images: &Images, selected: &'a Selected) -> Result<Plan<'a>> {
         .enumerate()
         .map(|(at, diff_id)| {
             let blob = blobs_of_own.and_then(|blobs| blobs.get(at));
-            layers::ensure(images, diff_id, blob)
+            layers::heal::ensure(images, diff_id, blob)
         })
         .collect::<Result<Vec<Meta>>>()
         .with_context(context)?;

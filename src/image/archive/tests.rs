@@ -473,7 +473,7 @@ fn progress_comes_to_the_end() {
     let (_scratch, images) = store("progress");
     let mut seen = Vec::new();
     load(&images, stream, &LoadOptions::default(), &mut |step| {
-        seen.push(step)
+        seen.push(step);
     })
     .unwrap();
     let last = seen.last().unwrap();
