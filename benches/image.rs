@@ -25,11 +25,20 @@ const SMALL_FILES: usize = 50_000;
 const LARGE_BYTES: usize = 200 << 20;
 
 fn main() -> Result<()> {
-    let rounds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(5);
+    let rounds = std::env::args()
+        .find_map(|arg| arg.parse().ok())
+        .unwrap_or(5);
     let base = std::env::temp_dir().join(format!("aril-bench-{}", std::process::id()));
     std::fs::create_dir_all(&base)?;
-    println!("{} processors, {rounds} rounds, {}", std::thread::available_parallelism()?, base.display());
-    for (name, tar) in [("50,000 small files", small()?), ("one file of 200 MB", large()?)] {
+    println!(
+        "{} processors, {rounds} rounds, {}",
+        std::thread::available_parallelism()?,
+        base.display()
+    );
+    for (name, tar) in [
+        ("50,000 small files", small()?),
+        ("one file of 200 MB", large()?),
+    ] {
         println!("{name}: archive of {} MB", tar.len() >> 20);
         bench(&base, name, &tar, rounds)?;
     }
@@ -55,7 +64,8 @@ fn bench(base: &Path, name: &str, tar: &[u8], rounds: usize) -> Result<()> {
             round += 1;
             let images = store(&base.join(format!("{}-{round}", what.replace(' ', "-"))))?;
             let part = aril::image::blobs::begin_unknown(&images)?;
-            layers::receive(&images, part, blob, layers::Expected::default()).map(drop)
+            layers::unpack::receive(&images, part, blob, layers::unpack::Expected::default())
+                .map(drop)
         })?;
     }
     let upper = base.join("apply-1");
@@ -87,7 +97,10 @@ fn bench(base: &Path, name: &str, tar: &[u8], rounds: usize) -> Result<()> {
     let saved: PathBuf = base.join("saved.tar");
     time("save", 1, || {
         let mut file = std::fs::File::create(&saved)?;
-        let selected = [archive::save::Selected { image: image.clone(), references: Vec::new() }];
+        let selected = [archive::save::Selected {
+            image: image.clone(),
+            references: Vec::new(),
+        }];
         archive::save::save(&images, &selected, &mut file)
     })?;
     let mut round = 0;
@@ -95,12 +108,24 @@ fn bench(base: &Path, name: &str, tar: &[u8], rounds: usize) -> Result<()> {
         round += 1;
         let images = store(&base.join(format!("load-{round}")))?;
         let input = archive::load::Input::Seekable(std::fs::File::open(&saved)?);
-        archive::load::load(&images, input, &archive::load::LoadOptions::default(), &mut |_| {}).map(drop)
+        archive::load::load(
+            &images,
+            input,
+            &archive::load::LoadOptions::default(),
+            &mut |_| {},
+        )
+        .map(drop)
     })?;
-    time("lowers, cold", 1, || snapshot::lowers(&images, &image).map(drop))?;
-    time("lowers, warm", rounds, || snapshot::lowers(&images, &image).map(drop))?;
+    time("lowers, cold", 1, || {
+        snapshot::lowers(&images, &image).map(drop)
+    })?;
+    time("lowers, warm", rounds, || {
+        snapshot::lowers(&images, &image).map(drop)
+    })?;
     let lowers = snapshot::lowers(&images, &image)?;
-    time("mount", rounds, || snapshot::overlay::mount(&lowers, None).map(drop))
+    time("mount", rounds, || {
+        snapshot::overlay::mount(&lowers, None).map(drop)
+    })
 }
 
 fn time(what: &str, rounds: usize, mut run: impl FnMut() -> Result<()>) -> Result<()> {
@@ -112,7 +137,11 @@ fn time(what: &str, rounds: usize, mut run: impl FnMut() -> Result<()>) -> Resul
     }
     times.sort_unstable_by(f64::total_cmp);
     let median = times[times.len() / 2];
-    println!("  {what:14} {:9.2} {median:9.2} {:9.2} ms", times[0], times[times.len() - 1]);
+    println!(
+        "  {what:14} {:9.2} {median:9.2} {:9.2} ms",
+        times[0],
+        times[times.len() - 1]
+    );
     Ok(())
 }
 
@@ -138,7 +167,11 @@ fn small() -> Result<Vec<u8>> {
             let entry = Entry::new(format!("usr/share/some/dir{dir}"), Kind::Directory, 0o755);
             write::append(&mut out, &entry, b"")?;
         }
-        let entry = Entry::new(format!("usr/share/some/dir{dir}/file{n}"), Kind::File, 0o644);
+        let entry = Entry::new(
+            format!("usr/share/some/dir{dir}/file{n}"),
+            Kind::File,
+            0o644,
+        );
         let size = usize::try_from(noise() % 4096)?;
         let content: Vec<u8> = std::iter::repeat_with(&mut noise)
             .flat_map(|word| (word % 0x0100_0000_0000).to_le_bytes())

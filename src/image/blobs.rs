@@ -109,6 +109,18 @@ pub fn list(images: &Images) -> Result<Vec<Digest>> {
     Ok(all)
 }
 
+/// Makes a complete file on the same file system, which has this digest, a blob; one that is stored already stays.
+pub(crate) fn adopt(images: &Images, from: &Path, digest: &Digest) -> Result<()> {
+    let target = path(images, digest)?;
+    match renameat_with(CWD, from, CWD, &target, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => {
+            std::fs::remove_file(from).with_context(|| format!("remove {}", from.display()))
+        }
+        Err(errno) => Err(errno).with_context(|| format!("store the blob {}", target.display())),
+    }
+}
+
 /// A blob that is being written.
 #[derive(Debug)]
 pub struct Part {
@@ -310,17 +322,7 @@ pub(crate) struct Verified(Part);
 impl Verified {
     /// Gives it the name of its digest; that another process was faster is no error.
     pub(crate) fn install(self, images: &Images, digest: &Digest) -> Result<()> {
-        let target = path(images, digest)?;
-        let from = &self.0.path;
-        match renameat_with(CWD, from, CWD, &target, RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(()),
-            Err(Errno::EXIST) => {
-                std::fs::remove_file(from).with_context(|| format!("remove {}", from.display()))
-            }
-            Err(errno) => {
-                Err(errno).with_context(|| format!("store the blob {}", target.display()))
-            }
-        }
+        adopt(images, &self.0.path, digest)
     }
 }
 

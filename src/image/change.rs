@@ -83,7 +83,7 @@ impl State<'_> {
                 }
             }
             "EXPOSE" => self.expose(rest)?,
-            "HEALTHCHECK" => self.config.healthcheck = Some(self.healthcheck(rest)?),
+            "HEALTHCHECK" => self.config.healthcheck = Some(Self::healthcheck(rest)?),
             "LABEL" => {
                 let labels = pairs(&name, rest, self.env())?;
                 self.config.labels.get_or_insert_default().extend(labels);
@@ -176,7 +176,7 @@ impl State<'_> {
         Ok(())
     }
 
-    fn healthcheck(&self, rest: &str) -> Result<Healthcheck> {
+    fn healthcheck(rest: &str) -> Result<Healthcheck> {
         let mut check = Healthcheck::default();
         let mut rest = rest;
         while let Some(flag) = rest.strip_prefix("--") {

@@ -193,7 +193,7 @@ pub(crate) fn descriptors(images: &Images, image: &Image) -> Result<Vec<Descript
     }
     let layers = image.layers().iter();
     layers
-        .map(|diff_id| Ok(descriptor(&layers::ensure(images, diff_id, None)?)))
+        .map(|diff_id| Ok(descriptor(&layers::heal::ensure(images, diff_id, None)?)))
         .collect()
 }
 
@@ -208,26 +208,25 @@ fn oci_type(media_type: &str) -> MediaType {
 
 fn config(new: &NewImage<'_>) -> ImageConfig {
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let mut config = match new.base {
-        Some(base) => ImageConfig {
+    let mut config = if let Some(base) = new.base {
+        ImageConfig {
             other: BTreeMap::new(),
             ..base.config.clone()
-        },
-        None => {
-            let (architecture, variant) = new.platform.clone().unwrap_or_else(|| {
-                let (architecture, variant) = host_architecture();
-                (architecture.to_owned(), variant.map(str::to_owned))
-            });
-            ImageConfig {
-                architecture,
-                variant,
-                os: "linux".to_owned(),
-                rootfs: RootFs {
-                    kind: "layers".to_owned(),
-                    diff_ids: Vec::new(),
-                },
-                ..ImageConfig::default()
-            }
+        }
+    } else {
+        let (architecture, variant) = new.platform.clone().unwrap_or_else(|| {
+            let (architecture, variant) = host_architecture();
+            (architecture.to_owned(), variant.map(str::to_owned))
+        });
+        ImageConfig {
+            architecture,
+            variant,
+            os: "linux".to_owned(),
+            rootfs: RootFs {
+                kind: "layers".to_owned(),
+                diff_ids: Vec::new(),
+            },
+            ..ImageConfig::default()
         }
     };
     config.created = given(&new.created);
@@ -280,7 +279,7 @@ mod tests {
             (6, Some(&base.id))
         );
         assert_eq!(made.image.config.history[0].empty_layer, None);
-        assert_eq!(made.image.references, [name.clone()]);
+        assert_eq!(made.image.references, std::slice::from_ref(&name));
         let again = create(&images, &mut lease, &new, Some(&name)).unwrap();
         assert_eq!(
             (again.image.id.clone(), again.replaced),

@@ -14,6 +14,7 @@
 //! ([`gc::Lease`]). This folder knows neither registries nor containers: who uses an image is told by the caller.
 
 pub mod apply;
+pub mod archive;
 pub mod blobs;
 pub mod change;
 pub mod compress;

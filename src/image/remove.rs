@@ -94,7 +94,7 @@ pub fn prune(
 fn locked(
     images: &Images,
     in_use: InUse<'_>,
-    act: impl FnOnce(&mut Plan) -> Result<Vec<Removed>>,
+    act: impl FnOnce(&mut Plan<'_>) -> Result<Vec<Removed>>,
 ) -> Result<Removal> {
     let _store = FileLock::exclusive(&images.dirs().lock(STORE_LOCK))?;
     let uses = in_use()?;
@@ -269,12 +269,10 @@ impl Plan<'_> {
     fn drop_name(&mut self, id: &Digest, name: &Reference, steps: &mut Vec<Removed>) {
         let records = self.table.records.iter_mut();
         if let Some(record) = records.into_iter().find(|record| record.id == *id) {
-            let is = |known: &Reference| {
-                known.name() == name.name()
-                    && match &name.digest {
-                        Some(_) => known.digest == name.digest,
-                        None => known.tag == name.tag && known.digest.is_none(),
-                    }
+            // With a digest the tag is only for people.
+            let is = |known: &Reference| match &name.digest {
+                Some(_) => known.name() == name.name() && known.digest == name.digest,
+                None => known == name,
             };
             record.references.retain(|known| !is(known));
             record.digests.retain(|known| !is(known));

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::apply::{Facts, Policy, apply, remove_all};
-use super::tarball::{Device, Entry, Kind, Time, tree, write};
+use super::tarball::{Device, Entry, Kind, Time, pack, tree, write};
 use crate::store::unique;
 
 /// A directory that is removed with what is in it.
@@ -117,7 +117,7 @@ pub(crate) fn pack(dir: &Path, root: bool) -> Vec<u8> {
         root,
         ..tree::Options::default()
     };
-    tree::write(handle.as_fd(), options, &mut out).unwrap();
+    pack::pack(handle.as_fd(), options, &mut out).unwrap();
     out
 }
 
@@ -227,8 +227,8 @@ pub(crate) fn image_of(images: &super::Images, layers: &[Vec<u8>]) -> super::Ima
     };
     for layer in layers {
         let part = blobs::begin_unknown(images).unwrap();
-        let expected = store::Expected::default();
-        let meta = store::receive(images, part, &layer[..], expected).unwrap();
+        let expected = store::unpack::Expected::default();
+        let meta = store::unpack::receive(images, part, &layer[..], expected).unwrap();
         config.rootfs.diff_ids.push(meta.diff_id);
     }
     let id = blobs::put(images, &serde_json::to_vec(&config).unwrap()).unwrap();

@@ -6,6 +6,7 @@
 
 pub mod digest;
 pub mod image;
+pub mod platform;
 pub mod reference;
 pub mod runtime;
 pub mod state;

@@ -12,6 +12,7 @@
 //! xattr trusted.overlay.x         xattr trusted.overlay.overlay.x (an image must not speak for overlayfs)
 //! ```
 
+mod content;
 mod metadata;
 mod parents;
 mod remove;
@@ -30,11 +31,12 @@ use super::path::InnerPath;
 use super::tarball::read::Reader;
 use crate::sys::thread::with_own_umask;
 
+pub(crate) use content::Content;
 pub(crate) use metadata::{
     archive_name, copy_directory_metadata, copy_xattrs, is_opaque, portable_value, times_of, xattrs,
 };
 pub(crate) use remove::{remove_all, remove_in};
-pub(crate) use tree::{Content, Tree};
+pub(crate) use tree::Tree;
 pub(crate) use whiteouts::{OPAQUE_MARKER, PREFIX, is_whiteout};
 
 /// The most members that an archive may have.

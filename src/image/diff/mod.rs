@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use super::apply;
 use super::path::{as_path, clean, join, show};
 use super::snapshot::overlay;
-use super::tarball::tree::names;
+use super::tarball::list::names;
 use crate::sys::rooted::Root;
 
 /// A container's file system, taken apart.

@@ -87,7 +87,7 @@ pub(super) fn lowers(images: &Images, image: &Image) -> Result<Vec<PathBuf>> {
     let stack = visible(&layers);
     let meta = TopMeta {
         format: FORMAT,
-        boot_id: layers::boot_id()?.to_owned(),
+        boot_id: layers::heal::boot_id()?.to_owned(),
         layers: stack
             .iter()
             .map(|layer| Ok(digest::path_parts(&layer.diff_id)?.1.to_owned()))
@@ -111,7 +111,7 @@ fn fresh(dir: &Path) -> Result<Option<TopMeta>> {
     let Ok(meta) = store::read_json::<TopMeta>(&dir.join("meta.json")) else {
         return Ok(None);
     };
-    let fresh = meta.format == FORMAT && meta.boot_id == layers::boot_id()?;
+    let fresh = meta.format == FORMAT && meta.boot_id == layers::heal::boot_id()?;
     Ok(fresh.then_some(meta))
 }
 
@@ -131,7 +131,7 @@ fn ensure(images: &Images, image: &Image) -> Result<Vec<Meta>> {
     };
     let layers = image.layers().iter().enumerate();
     layers
-        .map(|(at, diff_id)| layers::ensure(images, diff_id, blobs.get(at)))
+        .map(|(at, diff_id)| layers::heal::ensure(images, diff_id, blobs.get(at)))
         .collect()
 }
 

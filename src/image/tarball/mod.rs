@@ -6,6 +6,9 @@
 //!
 //! Nothing here creates files: [`crate::image::apply`] turns members into a tree.
 
+mod fields;
+pub(crate) mod list;
+pub mod pack;
 mod pax;
 pub mod read;
 mod sparse;

@@ -16,8 +16,9 @@ use std::io::{self, BufRead, ErrorKind, Read, Seek, SeekFrom};
 use anyhow::{Context as _, Result, bail, ensure};
 use tar::{GnuExtSparseHeader, Header};
 
+use super::fields::{checksums, device, id, number, unsigned};
 use super::pax::{self, Records};
-use super::{BLOCK_BYTES, Device, Entry, Extent, Kind, PATH_MAX_BYTES, Time, sparse};
+use super::{BLOCK_BYTES, Entry, Extent, Kind, PATH_MAX_BYTES, Time, sparse};
 
 /// How much is read at a time; large enough that a system call costs nothing beside its bytes.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -392,81 +393,4 @@ struct Pending {
     records: Option<Records>,
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-}
-
-fn checksums(header: &[u8; BLOCK_BYTES]) -> [i64; 2] {
-    let (mut unsigned, mut signed) = (0, 0);
-    for (at, byte) in header.iter().enumerate() {
-        let byte = if (148..156).contains(&at) {
-            b' '
-        } else {
-            *byte
-        };
-        unsigned += i64::from(byte);
-        signed += i64::from(byte.cast_signed());
-    }
-    [unsigned, signed]
-}
-
-fn device(header: &Header) -> Result<Device> {
-    let (major, minor) = match (header.as_ustar(), header.as_gnu()) {
-        (Some(ustar), _) => (&ustar.dev_major, &ustar.dev_minor),
-        (None, Some(gnu)) => (&gnu.dev_major, &gnu.dev_minor),
-        (None, None) => bail!("a device in a header without device numbers"),
-    };
-    let part = |field: &[u8]| u32::try_from(number(field)?).context("device number out of range");
-    Ok(Device {
-        major: part(major)?,
-        minor: part(minor)?,
-    })
-}
-
-fn id(record: Option<i64>, field: &[u8]) -> Result<u32> {
-    let value = match record {
-        Some(value) => value,
-        None => number(field)?,
-    };
-    // The highest number is chown's "leave as it is", and files of it cannot be told from unowned ones.
-    let valid = u32::try_from(value).ok().filter(|id| *id != u32::MAX);
-    valid.with_context(|| format!("id {value} is out of range"))
-}
-
-fn unsigned(field: &[u8]) -> Result<u64> {
-    u64::try_from(number(field)?).context("negative number")
-}
-
-/// Reads a number: octal digits between blanks and NULs, or GNU's base 256 (first bit set, two's complement below it).
-fn number(field: &[u8]) -> Result<i64> {
-    if field[0] & 0x80 != 0 {
-        let negative = field[0] & 0x40 != 0;
-        let mut value: i128 = if negative { -1 } else { 0 };
-        for (at, byte) in field.iter().enumerate() {
-            // The marking bit is not part of the number; set or not, it equals the sign then.
-            let byte = match (at, negative) {
-                (0, false) => byte & 0x7f,
-                _ => *byte,
-            };
-            value = (value << 8) | i128::from(byte);
-            ensure!(
-                i64::try_from(value).is_ok(),
-                "number out of range in a tar header"
-            );
-        }
-        return i64::try_from(value).context("number out of range in a tar header");
-    }
-    let blank = |b: &u8| matches!(b, b' ' | 0);
-    let start = field.iter().position(|b| !blank(b)).unwrap_or(field.len());
-    let digits = &field[start..];
-    let digits = &digits[..digits.iter().position(blank).unwrap_or(digits.len())];
-    let mut value: i64 = 0;
-    for digit in digits {
-        ensure!(
-            matches!(digit, b'0'..=b'7'),
-            "invalid number {:?} in a tar header",
-            String::from_utf8_lossy(field)
-        );
-        // Twelve octal digits, the widest field, are 36 bits.
-        value = value * 8 + i64::from(digit - b'0');
-    }
-    Ok(value)
 }

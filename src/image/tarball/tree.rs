@@ -11,14 +11,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{Read as _, Write};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::list::{names, open_dir};
 use super::{Device, Entry, Kind, Time, write};
 use crate::image::apply::{self, OPAQUE_MARKER, PREFIX};
 use crate::image::path::{clean, join, show};
@@ -27,8 +26,6 @@ use crate::image::path::{clean, join, show};
 const HELD_OPEN: usize = 100;
 /// How often a name is looked at again whose file was exchanged between two calls.
 const RETRIES: usize = 3;
-/// How much of a file is read at a time.
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// What is wanted of a tree.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,19 +34,10 @@ pub struct Options<'a> {
     pub root: bool,
     /// Paths that are left out with all below them, as [`clean`] returns them.
     pub excluded: Option<&'a HashSet<Vec<u8>>>,
-    /// Whether what is mounted in the tree is left out; the directories it is mounted on stay, empty.
+    /// Whether what is mounted in the tree is left out; the directories and files it is mounted on stay, empty.
     pub one_mount: bool,
     /// The merged layers below, if markers of deletions are wanted only where there is something to delete.
     pub below: Option<BorrowedFd<'a>>,
-}
-
-/// The size of the archive of a tree, and whether there is anything in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Members.
-    pub entries: u64,
-    /// Bytes of the archive.
-    pub size: u64,
 }
 
 /// Calls `put` for each member, with the open file for a regular file that has content.
@@ -74,91 +62,12 @@ pub fn members(
     walk.directory(dir, b"", 0)
 }
 
-/// Writes the archive of a tree to `output`.
-pub fn write(
-    root: BorrowedFd<'_>,
-    options: Options<'_>,
-    output: &mut dyn Write,
-) -> Result<Written> {
-    let mut written = Written::default();
-    let mut block = Vec::with_capacity(BUFFER_BYTES);
-    let mut buffer = vec![0; BUFFER_BYTES];
-    members(root, options, &mut |entry, file| {
-        // Headers and small files go out together.
-        write::header(&mut block, &entry)?;
-        let mut left = entry.size;
-        if let Some(mut file) = file {
-            while left > 0 {
-                let wanted = usize::try_from(left)
-                    .unwrap_or(buffer.len())
-                    .min(buffer.len());
-                let count = file
-                    .read(&mut buffer[..wanted])
-                    .with_context(|| format!("read {:?}", show(&entry.path)))?;
-                if count == 0 {
-                    break;
-                }
-                block.extend_from_slice(&buffer[..count]);
-                flush(&mut block, output, &mut written, BUFFER_BYTES)?;
-                left -= count as u64;
-            }
-        }
-        if left > 0 {
-            tracing::warn!(path = %show(&entry.path), "the file shrank while it was read");
-            flush(&mut block, output, &mut written, 0)?;
-            write::zeros(output, left)?;
-            written.size += left;
-        }
-        block.resize(block.len() + write::padding(entry.size), 0);
-        written.entries += 1;
-        flush(&mut block, output, &mut written, BUFFER_BYTES)
-    })?;
-    block.extend_from_slice(&write::END);
-    flush(&mut block, output, &mut written, 0)?;
-    Ok(written)
-}
-
 /// Returns the member that a directory would have under `path`.
 pub(crate) fn directory(dir: BorrowedFd<'_>, path: Vec<u8>) -> Result<Entry> {
     let stat = rustix::fs::fstat(dir).context("stat the directory")?;
     let mut entry = describe(path, Kind::Directory, &stat);
     entry.xattrs = xattrs(dir)?;
     Ok(entry)
-}
-
-/// Calls `seen` for every file of a tree, without following links; the order is that of the file system.
-pub(crate) fn each(root: BorrowedFd<'_>, seen: &mut dyn FnMut(&Stat)) -> Result<()> {
-    let mut todo = vec![Vec::new()];
-    let handle = crate::sys::rooted::Root::from_dir(open_dir(root, b".")?);
-    while let Some(path) = todo.pop() {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let dir = handle
-            .open_direct(crate::image::path::as_path(&path), flags)
-            .with_context(|| format!("open {:?}", show(&path)))?;
-        for (name, _) in names(dir.as_fd())? {
-            let stat = statat(&dir, &*name, AtFlags::SYMLINK_NOFOLLOW)
-                .with_context(|| format!("stat {:?}", show(&join(&path, &name))))?;
-            seen(&stat);
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                todo.push(join(&path, &name));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn flush(
-    block: &mut Vec<u8>,
-    output: &mut dyn Write,
-    written: &mut Written,
-    keep: usize,
-) -> Result<()> {
-    if block.len() > keep || (keep == 0 && !block.is_empty()) {
-        output.write_all(block).context("write the archive")?;
-        written.size += block.len() as u64;
-        block.clear();
-    }
-    Ok(())
 }
 
 struct Walk<'a, 'p> {
@@ -315,22 +224,28 @@ impl Walk<'_, '_> {
             let mut entry = describe(path.clone(), Kind::Directory, stat);
             entry.xattrs = xattrs(file.as_fd())?;
             (self.put)(entry, None)?;
-            if let Some(mount) = self.mount
-                && mount_id(file.as_fd())? != mount
-            {
-                return Ok(None);
-            }
-            return Ok(Some((file, path)));
+            let below = !self.is_mounted(file.as_fd())?;
+            return Ok(below.then_some((file, path)));
         }
         if self.is_link(&path, stat)? {
             return Ok(None);
         }
         let mut entry = describe(path, Kind::File, stat);
-        entry.size = u64::try_from(stat.st_size).unwrap_or(0);
+        if !self.is_mounted(file.as_fd())? {
+            entry.size = u64::try_from(stat.st_size).unwrap_or(0);
+        }
         entry.xattrs = xattrs(file.as_fd())?;
         let content = (entry.size > 0).then(|| File::from(file));
         (self.put)(entry, content)?;
         Ok(None)
+    }
+
+    /// Returns whether a file is of another mount, and such are left out.
+    fn is_mounted(&self, file: BorrowedFd<'_>) -> Result<bool> {
+        match self.mount {
+            Some(mount) => Ok(mount_id(file)? != mount),
+            None => Ok(false),
+        }
     }
 
     fn special(
@@ -423,26 +338,6 @@ fn is_whiteout(dir: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno).with_context(|| format!("stat {:?}", show(name))),
     }
-}
-
-/// Returns the names in a directory with their kinds, which may be unknown.
-pub(crate) fn names(dir: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>> {
-    let mut list = Vec::new();
-    let mut buffer = [MaybeUninit::uninit(); 16 << 10];
-    let mut entries = RawDir::new(dir, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry.context("read the directory")?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            list.push((name.to_vec(), entry.file_type()));
-        }
-    }
-    Ok(list)
-}
-
-fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(dir, name, flags, Mode::empty())
 }
 
 /// Opens a file that may have become a pipe, without waiting for its writer, and without a trace in its access time.

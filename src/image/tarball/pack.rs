@@ -1,0 +1,76 @@
+//! A directory → the bytes of its archive.
+
+use std::io::{Read as _, Write};
+use std::os::fd::BorrowedFd;
+
+use anyhow::{Context as _, Result};
+
+use super::tree::{Options, members};
+use super::write;
+use crate::image::path::show;
+
+/// How much of a file is read at a time.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// The size of the archive of a tree, and whether there is anything in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Members.
+    pub entries: u64,
+    /// Bytes of the archive.
+    pub size: u64,
+}
+
+/// Writes the archive of a tree to `output`.
+pub fn pack(root: BorrowedFd<'_>, options: Options<'_>, output: &mut dyn Write) -> Result<Written> {
+    let mut written = Written::default();
+    let mut block = Vec::with_capacity(BUFFER_BYTES);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    members(root, options, &mut |entry, file| {
+        // Headers and small files go out together.
+        write::header(&mut block, &entry)?;
+        let mut left = entry.size;
+        if let Some(mut file) = file {
+            while left > 0 {
+                let wanted = usize::try_from(left)
+                    .unwrap_or(buffer.len())
+                    .min(buffer.len());
+                let count = file
+                    .read(&mut buffer[..wanted])
+                    .with_context(|| format!("read {:?}", show(&entry.path)))?;
+                if count == 0 {
+                    break;
+                }
+                block.extend_from_slice(&buffer[..count]);
+                flush(&mut block, output, &mut written, BUFFER_BYTES)?;
+                left -= count as u64;
+            }
+        }
+        if left > 0 {
+            tracing::warn!(path = %show(&entry.path), "the file shrank while it was read");
+            flush(&mut block, output, &mut written, 0)?;
+            write::zeros(output, left)?;
+            written.size += left;
+        }
+        block.resize(block.len() + write::padding(entry.size), 0);
+        written.entries += 1;
+        flush(&mut block, output, &mut written, BUFFER_BYTES)
+    })?;
+    block.extend_from_slice(&write::END);
+    flush(&mut block, output, &mut written, 0)?;
+    Ok(written)
+}
+
+fn flush(
+    block: &mut Vec<u8>,
+    output: &mut dyn Write,
+    written: &mut Written,
+    keep: usize,
+) -> Result<()> {
+    if block.len() > keep || (keep == 0 && !block.is_empty()) {
+        output.write_all(block).context("write the archive")?;
+        written.size += block.len() as u64;
+        block.clear();
+    }
+    Ok(())
+}
