@@ -176,6 +176,31 @@ pub fn find(nodes: &'static [Node], name: &str) -> Option<&'static Node> {
         .find(|node| node.runs() && node.is_called(name))
 }
 
+/// Returns the name that somebody who typed `name` may have meant: one with at most two letters other, more or fewer.
+pub fn nearest(nodes: &'static [Node], name: &str) -> Option<&'static str> {
+    const FAR: usize = 3;
+    let shown = nodes.iter().filter(|node| node.shown()).map(Node::name);
+    let near = shown.map(|other| (distance(name, other), other));
+    let (far, other) = near.min()?;
+    (far < FAR && far < name.chars().count()).then_some(other)
+}
+
+/// How many letters must be changed, added or taken away (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// Returns the clap command of `spec`: its options and arguments, and nothing that clap would print.
 pub fn clap_command(spec: &Spec) -> clap::Command {
     let command = clap::Command::new(spec.name)
@@ -194,6 +219,16 @@ pub fn arguments<A: clap::FromArgMatches>(matches: &clap::ArgMatches) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_has_a_near_name() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "ps"), 2);
+        let root = crate::cli::tree::ROOT;
+        assert_eq!(nearest(root, "verson"), Some("version"));
+        assert_eq!(nearest(root, "verisons"), None);
+        assert_eq!(nearest(root, "x"), None);
+    }
 
     #[test]
     fn refusals_are_dockers() {

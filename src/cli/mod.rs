@@ -95,6 +95,13 @@ fn run(mut arguments: impl Iterator<Item = OsString>) -> u8 {
             output::err(&format!("{}\n", misuse.text));
             hint(misuse.code)
         }
+        Err(Stop::Unknown(misuse, near)) => {
+            output::err(&format!("{}\n", misuse.text));
+            if let Some(near) = near.filter(|_| face.hints) {
+                output::err(&format!("hint: did you mean {near}?\n"));
+            }
+            hint(misuse.code)
+        }
         Err(Stop::Failed(failed)) => {
             output::err(&face.text(&failed));
             hint(failed.code)
@@ -130,6 +137,8 @@ fn finish(face: Face, result: Result<(), Failed>) -> u8 {
 /// Why no command is reached.
 enum Stop {
     Misuse(Misuse),
+    /// No command has that name; the one that may be meant.
+    Unknown(Misuse, Option<&'static str>),
     Failed(Failed),
 }
 
@@ -198,7 +207,10 @@ fn descend(
     }
     match found {
         None if help || asks(rest) => Ok(Outcome::Help(root_help(&context.path))),
-        None | Some(Node::Command(_, None)) => Err(unknown(&context.path, first).into()),
+        None | Some(Node::Command(_, None)) => {
+            let near = command::nearest(nodes, first);
+            Err(Stop::Unknown(unknown(&context.path, first), near))
+        }
         Some(Node::Group(group)) => {
             context.path = format!("{} {}", context.path, group.name);
             descend(context, group.nodes, Some(group), (rest, help))
@@ -240,12 +252,13 @@ fn in_group(group: &'static Group, path: &str, arguments: &[String]) -> Result<O
     }
     let first = arguments.first().map_or("", String::as_str);
     let name = path.split(' ').next().unwrap_or_default();
-    Err(Stop::Misuse(Misuse {
+    let misuse = Misuse {
         text: format!(
             "{name}: unknown command: {path} {first}\n\nUsage:  {path}\n\nRun '{path} --help' for more information"
         ),
         code: 1,
-    }))
+    };
+    Err(Stop::Unknown(misuse, command::nearest(group.nodes, first)))
 }
 
 fn unknown(path: &str, first: &str) -> Misuse {
@@ -301,7 +314,9 @@ mod tests {
             Ok(Outcome::Help(text)) => format!("help: {}", first(&text)),
             Ok(Outcome::Overview(text)) => format!("overview: {}", first(&text)),
             Ok(Outcome::Command(context, ..)) => format!("run: {}", context.path),
-            Err(Stop::Misuse(misuse)) => format!("{}: {}", misuse.code, first(&misuse.text)),
+            Err(Stop::Misuse(misuse) | Stop::Unknown(misuse, _)) => {
+                format!("{}: {}", misuse.code, first(&misuse.text))
+            }
             Err(Stop::Failed(failed)) => {
                 format!("{}: {}", failed.code, first(&DOCKER.text(&failed)))
             }
@@ -379,7 +394,9 @@ mod tests {
                 Ok(Outcome::Help(text)) => format!("help: {text}"),
                 Ok(Outcome::Overview(text)) => format!("overview: {text}"),
                 Ok(Outcome::Command(context, ..)) => format!("run: {}", context.path),
-                Err(Stop::Misuse(misuse)) => format!("{}: {}", misuse.code, misuse.text),
+                Err(Stop::Misuse(misuse) | Stop::Unknown(misuse, _)) => {
+                    format!("{}: {}", misuse.code, misuse.text)
+                }
                 Err(Stop::Failed(failed)) => format!("{}", failed.code),
             };
             assert_eq!(got, want, "{line}");

@@ -30,31 +30,39 @@ pub struct Misuse {
 
 /// Reads the arguments of the command `spec`, which was called as `path` (`docker container ls`).
 pub fn parse(spec: &Spec, path: &str, arguments: &[String]) -> Result<Parsed, Misuse> {
-    let command = command::clap_command(spec);
-    let usage = usage_line(spec, path);
-    let misused = |message: &str| Misuse {
-        text: format!("{message}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"),
-        code: 125,
-    };
+    let mut command = command::clap_command(spec);
     let walk = walk(&command, arguments, spec.stops_at_argument);
-    let options = walk.options.arguments();
-    // A value that is wrong counts only if it stands before what stopped the walk.
-    let matches = command
-        .clone()
-        .try_get_matches_from(options.iter().map(String::as_str));
-    if let Err(error) = &matches
-        && let Some(message) = invalid_value(&command, error)
-    {
-        return Err(misused(&message));
+    let refusal = spec.arguments.refusal(walk.positional.len());
+    let complete = walk.error.is_none() && !walk.help && refusal.is_none();
+    let mut all = walk.options.arguments();
+    if complete {
+        all.push("--".to_owned());
+        all.extend(walk.positional);
     }
-    if let Some(message) = &walk.error {
-        return Err(misused(message));
+    let misused = |message: &str| {
+        let usage = usage_line(spec, path);
+        let help = format!("Run '{path} --help' for more information");
+        Misuse {
+            text: format!("{message}\n\nUsage:  {usage}\n\n{help}"),
+            code: 125,
+        }
+    };
+    let error = match command.try_get_matches_from_mut(all) {
+        Ok(matches) if complete => return Ok(Parsed::Matches(matches)),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    };
+    // A value that is wrong counts before what stopped the walk, since it stands before it.
+    let wrong_value = error.as_ref().map(|error| invalid_value(&command, error));
+    if let Some(message) = wrong_value.flatten().or(walk.error) {
+        return Err(misused(&message));
     }
     if walk.help {
         return Ok(Parsed::Help);
     }
-    if let Some(refusal) = spec.arguments.refusal(walk.positional.len()) {
+    if let Some(refusal) = refusal {
         let name = path.split(' ').next().unwrap_or_default();
+        let usage = usage_line(spec, path);
         let pointer = spec.arguments.pointer();
         return Err(Misuse {
             text: format!(
@@ -63,14 +71,8 @@ pub fn parse(spec: &Spec, path: &str, arguments: &[String]) -> Result<Parsed, Mi
             code: 1,
         });
     }
-    let all = options
-        .into_iter()
-        .chain(std::iter::once("--".to_owned()))
-        .chain(walk.positional);
-    match command.try_get_matches_from(all) {
-        Ok(matches) => Ok(Parsed::Matches(matches)),
-        Err(error) => Err(misused(error.to_string().trim_end())),
-    }
+    let text = error.map(|error| error.to_string()).unwrap_or_default();
+    Err(misused(text.trim_end()))
 }
 
 /// Reads the options before the first argument of the program `spec`: whether help is wanted, what the options are, and

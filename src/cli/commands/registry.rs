@@ -1,10 +1,12 @@
 //! Arguments of the commands that speak with registries: pull, push, login, logout.
 
+use anyhow::Result;
 use clap::{ArgAction, Args};
 
 use super::spec;
 use crate::cli::command::{Arguments, Spec};
 use crate::cli::values;
+use crate::error;
 
 /// Arguments of `pull` and `push`.
 #[derive(Args, Clone, Debug, Default)]
@@ -29,6 +31,20 @@ pub struct PullArgs {
     /// Name, with or without a tag or digest.
     #[arg(hide = true)]
     pub reference: String,
+}
+
+/// Refuses `--disable-content-trust=false`: who asks for signatures to be checked must not get an unchecked image.
+///
+/// Notary's signatures are all docker ever had here, and docker 29 has dropped them. The error is of kind `Invalid`.
+pub fn refuse_content_trust(disable_content_trust: bool) -> Result<()> {
+    if disable_content_trust {
+        return Ok(());
+    }
+    let why = error::invalid("docker content trust is not supported: signatures cannot be checked");
+    Err(error::with_hint(
+        why,
+        "name the image by its digest (NAME@sha256:…) to get exactly that image",
+    ))
 }
 
 /// Arguments of `login`.
@@ -106,3 +122,16 @@ pub const LOGOUT: Spec = Spec {
     arguments: Arguments::AtMost(1),
     ..spec("logout", LogoutArgs::augment_args)
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_not_left_unchecked_silently() {
+        assert!(refuse_content_trust(true).is_ok());
+        let error = refuse_content_trust(false).unwrap_err();
+        assert!(error::is(&error, error::Kind::Invalid));
+        assert!(error.to_string().contains("cannot be checked"));
+    }
+}

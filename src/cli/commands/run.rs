@@ -1,11 +1,14 @@
 //! Arguments of run and create.
 
+use anyhow::Result;
 use clap::{ArgAction, Args};
 
 use super::spec;
 use crate::cli::command::{Arguments, Spec};
 use crate::cli::flags::ContainerFlags;
 use crate::cli::values;
+use crate::docker::container::ContainerCreate;
+use crate::error;
 
 /// Options of `run` and `create` that are not of the container.
 #[derive(Args, Clone, Debug, Default)]
@@ -76,6 +79,44 @@ pub struct RunArgs {
     pub container: ContainerFlags,
 }
 
+impl RunArgs {
+    /// Refuses `--attach` with `--detach`; docker prints this error as it is and exits with 1.
+    ///
+    /// The error is of kind `Invalid`.
+    pub fn check_detach(&self) -> Result<()> {
+        if self.detach && !self.container.attach.is_empty() {
+            let both = "cannot specify both --attach and --detach";
+            return Err(error::invalid(format!("conflicting options: {both}")));
+        }
+        Ok(())
+    }
+
+    /// Makes `request` one that nobody is attached to, if `--detach` was given.
+    pub fn detach(&self, request: &mut ContainerCreate) {
+        if self.detach {
+            let config = &mut request.config;
+            config.attach_stdin = false;
+            config.attach_stdout = false;
+            config.attach_stderr = false;
+            config.stdin_once = false;
+        }
+    }
+}
+
+/// Refuses to connect a stdin that is no terminal to a container that has one (`run`, `exec`, `start`, `attach`).
+///
+/// The error is of kind `Invalid`; docker prints it as it is and exits with 1.
+pub fn check_tty(tty: bool, attach_stdin: bool, stdin_is_terminal: bool) -> Result<()> {
+    if tty && attach_stdin && !stdin_is_terminal {
+        let why = error::invalid("the input device is not a TTY");
+        return Err(error::with_hint(
+            why,
+            "leave out --tty (-t) to pass a pipe or a file to stdin",
+        ));
+    }
+    Ok(())
+}
+
 /// `run`
 pub const RUN: Spec = Spec {
     about: "Make a container from an image and start it",
@@ -94,3 +135,38 @@ pub const CREATE: Spec = Spec {
     name: "create",
     ..RUN
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_attached_to_what_runs_in_the_background() {
+        let mut args = RunArgs {
+            detach: true,
+            ..RunArgs::default()
+        };
+        let mut request = ContainerCreate::default();
+        request.config.attach_stdout = true;
+        request.config.stdin_once = true;
+        args.check_detach().unwrap();
+        args.detach(&mut request);
+        assert_eq!(request, ContainerCreate::default());
+        args.container.attach = vec!["stdout".to_owned()];
+        assert_eq!(
+            args.check_detach().unwrap_err().to_string(),
+            "conflicting options: cannot specify both --attach and --detach"
+        );
+    }
+
+    #[test]
+    fn a_terminal_wants_a_terminal() {
+        assert!(check_tty(true, true, true).is_ok());
+        assert!(check_tty(true, false, false).is_ok());
+        assert!(check_tty(false, true, false).is_ok());
+        assert_eq!(
+            check_tty(true, true, false).unwrap_err().to_string(),
+            "the input device is not a TTY"
+        );
+    }
+}
