@@ -329,7 +329,7 @@ fn copy(source: OwnedFd, target: &Path) -> Result<()> {
                 root: true,
                 ..tarball::tree::Options::default()
             };
-            tarball::tree::write(
+            tarball::pack::pack(
                 source.as_fd(),
                 options,
                 &mut File::from(OwnedFd::from(writer)),

@@ -14,6 +14,7 @@ pub mod attach;
 pub mod commit;
 pub mod create;
 pub mod exec;
+pub mod files;
 pub mod filter;
 pub mod images;
 pub mod inspect;

@@ -4,6 +4,7 @@
 //! every thread may do for itself. Code that unpacks layers needs umask 0 and may run beside code that needs another.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
@@ -32,6 +33,19 @@ pub fn with_own_mounts<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T
         use rustix::mount::{MountPropagationFlags, mount_change};
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         mount_change("/", private)?;
+        Ok(work())
+    })?
+}
+
+/// Runs `work` on a thread in the mount namespace `namespace`, whose root is then the thread's.
+///
+/// Needs CAP_SYS_ADMIN and CAP_SYS_CHROOT.
+pub fn with_mounts_of<T: Send>(
+    namespace: BorrowedFd<'_>,
+    work: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    apart(CloneFlags::CLONE_FS, || {
+        nix::sched::setns(namespace, CloneFlags::CLONE_NEWNS)?;
         Ok(work())
     })?
 }

@@ -12,6 +12,7 @@ pub mod prune;
 pub mod run;
 pub mod session;
 pub mod system;
+pub mod transfer;
 pub mod volume;
 
 use anyhow::{Context as _, Result};

@@ -1,0 +1,213 @@
+//! `export`, `import`, `save` and `load`.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::engine;
+use crate::cli::command::{self, Context};
+use crate::cli::commands::transfer::{ExportArgs, ImportArgs, LoadArgs, SaveArgs};
+use crate::cli::face::Failed;
+use crate::cli::output;
+use crate::engine::{files, images};
+use crate::error;
+use crate::image::archive::import::{self, ImportOptions};
+use crate::image::archive::load::{self, LoadOptions};
+use crate::image::archive::save;
+use crate::oci::platform::Platform;
+use crate::oci::reference::Reference;
+
+/// How much is gathered before it is written.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Gives `write` where to write: standard output, or a file that is there only if all of it could be written.
+fn to(
+    path: Option<&Path>,
+    what: &str,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<(), Failed> {
+    let Some(path) = path else {
+        if std::io::stdout().is_terminal() {
+            let why =
+                format!("cowardly refusing to {what} to a terminal. Use the -o flag or redirect");
+            return Err(Failed::from(error::invalid(why)));
+        }
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout().lock());
+        return write(&mut out)
+            .and_then(|()| out.flush().context("write to stdout"))
+            .map_err(Failed::engine);
+    };
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    if !dir.is_dir() {
+        let why = format!(
+            "invalid output path: directory {:?} does not exist",
+            dir.display().to_string()
+        );
+        return Err(Failed::from(error::invalid(why)));
+    }
+    // A device or pipe is written to as it is.
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        let file = File::options()
+            .write(true)
+            .open(path)
+            .with_context(|| format!("open {}", path.display()))?;
+        return write(&mut BufWriter::with_capacity(BUFFER_BYTES, file)).map_err(Failed::engine);
+    }
+    let temporary = dir.join(format!(".{}.tmp", crate::store::unique()));
+    let file =
+        File::create_new(&temporary).with_context(|| format!("create {}", path.display()))?;
+    let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
+    let written = write(&mut file)
+        .and_then(|()| {
+            file.flush()
+                .with_context(|| format!("write {}", path.display()))
+        })
+        .and_then(|()| {
+            std::fs::rename(&temporary, path).with_context(|| format!("write {}", path.display()))
+        });
+    if written.is_err()
+        && let Err(error) = std::fs::remove_file(&temporary)
+    {
+        tracing::warn!("remove {}: {error}", temporary.display());
+    }
+    written.map_err(Failed::engine)
+}
+
+/// `export`
+pub fn export(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: ExportArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    let container = engine
+        .container(&arguments.container)
+        .map_err(Failed::engine)?;
+    to(arguments.output.as_deref(), "export", |out| {
+        files::export(&engine, &container, out)
+    })?;
+    Ok(0)
+}
+
+/// `save`
+pub fn save(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: SaveArgs = command::arguments(matches)?;
+    refuse_platform(&arguments.platform)?;
+    let engine = engine(context)?;
+    to(arguments.output.as_deref(), "save", |out| {
+        let selected = save::select(&engine.images, &arguments.images)?;
+        save::save(&engine.images, &selected, out)
+    })?;
+    Ok(0)
+}
+
+/// Images here have one platform each, so only naming that one changes nothing.
+fn refuse_platform(text: &str) -> Result<(), Failed> {
+    if text.is_empty() || Platform::parse(text)?.fit(&Platform::host()).is_some() {
+        return Ok(());
+    }
+    Err(Failed::from(error::invalid(format!(
+        "no image here is for platform {text}"
+    ))))
+}
+
+/// `load`
+pub fn load(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: LoadArgs = command::arguments(matches)?;
+    let input = match &arguments.input {
+        Some(path) => File::open(path).map_err(|error| open_error(path, &error))?,
+        None if std::io::stdin().is_terminal() => {
+            return Err(Failed::from(error::invalid(
+                "requested load from stdin, but stdin is empty",
+            )));
+        }
+        None => std::io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .context("read standard input")?
+            .into(),
+    };
+    let platform = Some(arguments.platform.as_str())
+        .filter(|text| !text.is_empty())
+        .map(Platform::parse)
+        .transpose()?;
+    let engine = engine(context)?;
+    let loaded = load::load_file(
+        &engine.images,
+        input,
+        &LoadOptions { platform },
+        &mut |_| {},
+    )
+    .map_err(Failed::engine)?;
+    for image in &loaded {
+        let Some(reference) = &image.reference else {
+            output::out(&format!("Loaded image ID: {}\n", image.id))?;
+            images::report(&engine, "load", image.id.as_ref(), image.id.as_ref());
+            continue;
+        };
+        let name = reference.familiar();
+        if let Some(replaced) = &image.replaced {
+            output::out(&format!(
+                "The image {name} already exists, renaming the old one with ID {replaced} to empty string\n"
+            ))?;
+        }
+        output::out(&format!("Loaded image: {name}\n"))?;
+        images::report(&engine, "load", image.id.as_ref(), &name);
+    }
+    Ok(0)
+}
+
+/// Go's words for a file that cannot be opened.
+fn open_error(path: &Path, error: &std::io::Error) -> Failed {
+    let why = match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    };
+    Failed::from(error::invalid(format!("open {}: {why}", path.display())))
+}
+
+/// `import`
+pub fn import(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: ImportArgs = command::arguments(matches)?;
+    let source = arguments.arguments.first().map_or("", String::as_str);
+    let reference = match arguments.arguments.get(1) {
+        Some(text) => Some(Reference::parse(text)?.or_latest()),
+        None => None,
+    };
+    if source.starts_with("http://") || source.starts_with("https://") {
+        let why = format!("import from {source}: only files and standard input can be imported");
+        let hint = format!("curl -L {source} | {} import -", context.face.name);
+        return Err(Failed::from(error::with_hint(error::invalid(why), hint)));
+    }
+    let input: File = if source == "-" {
+        std::io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .context("read standard input")?
+            .into()
+    } else {
+        File::open(source).map_err(|error| open_error(Path::new(source), &error))?
+    };
+    let platform = Some(arguments.platform.as_str())
+        .filter(|text| !text.is_empty())
+        .map(Platform::parse)
+        .transpose()?;
+    let options = ImportOptions {
+        reference,
+        message: arguments.message,
+        // As docker has it: its client sends the file, so the daemon sees a stream.
+        source: "-".to_owned(),
+        changes: arguments.change,
+        platform,
+        created: None,
+    };
+    let engine = engine(context)?;
+    let image = import::import(&engine.images, input, &options).map_err(Failed::engine)?;
+    images::report(&engine, "import", image.id.as_ref(), image.id.as_ref());
+    output::out(&format!("{}\n", image.id))?;
+    Ok(0)
+}
