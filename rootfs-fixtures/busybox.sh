@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the smallest useful root filesystem: Debian's static busybox, a link per applet, two users.
+# Makes the smallest useful root filesystem: Debian's static busybox, a link per applet, root and a user.
 #
 #   busybox.sh DIR     fills the empty or missing folder DIR
 #
@@ -28,11 +28,9 @@ ln -s ../../bin/env "$dir/usr/bin/env"
 cat > "$dir/etc/passwd" <<'PASSWD'
 root:x:0:0:root:/root:/bin/sh
 app:x:1000:1000:app:/home/app:/bin/sh
-nobody:x:65534:65534:nobody:/:/bin/false
 PASSWD
 cat > "$dir/etc/group" <<'GROUP'
 root:x:0:
 app:x:1000:
-nogroup:x:65534:
 GROUP
 chown -R 1000:1000 "$dir/home/app"

@@ -109,6 +109,13 @@ fn fill(
             _ => short(&id).to_owned(),
         };
     }
+    let mut networking_config = request.networking_config;
+    // The client's word for the network that a container gets if it asks for none.
+    if let Some(endpoint) = networking_config.endpoints_config.remove("default") {
+        networking_config
+            .endpoints_config
+            .insert(DEFAULT_NETWORK.to_owned(), endpoint);
+    }
     resolve_references(engine, &mut host)?;
     let inherited = inherited(engine, &host)?;
     let requests = mounts::plan(&config, &host, &inherited)?;
@@ -132,7 +139,7 @@ fn fill(
         platform: image.config.os.clone(),
         config,
         host_config: host,
-        networking_config: request.networking_config,
+        networking_config,
         mounts: points,
     };
     Ok((record, warnings))

@@ -68,8 +68,16 @@ fn shown(
     now: Timestamp,
 ) -> containers::Container {
     let record = &container.record;
-    let words: Vec<&str> = merge::command_line(&record.config)
-        .map(String::as_str)
+    // As docker shows it: arguments with blanks in quotes, whatever else is in them.
+    let words: Vec<String> = merge::command_line(&record.config)
+        .enumerate()
+        .map(|(index, word)| {
+            if index > 0 && word.contains(' ') {
+                format!("'{word}'")
+            } else {
+                word.clone()
+            }
+        })
         .collect();
     let name = Reference::parse(&record.config.image)
         .ok()
