@@ -119,6 +119,9 @@ struct Create {
     /// File that the process id is written to
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
+    /// Give the container an init that reaps for its program
+    #[arg(long)]
+    init: bool,
     /// Cover the old root instead of taking it away
     #[arg(long)]
     no_pivot: bool,
@@ -191,7 +194,10 @@ struct Exec {
 
 /// Runs the command line `args`, whose first is the program's name.
 pub(super) fn main(args: Vec<OsString>) -> ExitCode {
-    if let Err(error) = seal(&args) {
+    let makes_processes = |arg: &OsString| arg == "create" || arg == "run" || arg == "exec";
+    if args.iter().skip(1).any(makes_processes)
+        && let Err(error) = seal()
+    {
         complain("aril-oci", &error::line(&error));
         return ExitCode::from(1);
     }
@@ -255,16 +261,14 @@ fn append_to_log(path: &Path, format: &str, message: &str) -> io::Result<()> {
     }
 }
 
-/// Goes on as a process whose binary no container can write, if this one may make processes in containers
-/// (CVE-2019-5736). Comes back if that is so already, or not needed.
-fn seal(args: &[OsString]) -> Result<()> {
-    let clones = |arg: &OsString| arg == "create" || arg == "run" || arg == "exec";
-    if !args.iter().skip(1).any(clones) || kernel::runs_sealed().unwrap_or(false) {
+/// Goes on as a process whose binary no container can write (CVE-2019-5736); comes back if this is one already.
+fn seal() -> Result<()> {
+    if kernel::runs_sealed().unwrap_or(false) {
         return Ok(());
     }
     let exe = kernel::sealed_exe().context("protect our own binary from containers")?;
     let c_string = |text: OsString| CString::new(text.into_vec()).context("an argument has a NUL");
-    let args: Vec<CString> = args.iter().cloned().map(c_string).collect::<Result<_>>()?;
+    let args: Vec<CString> = std::env::args_os().map(c_string).collect::<Result<_>>()?;
     let env: Vec<CString> = std::env::vars_os()
         .map(|(mut name, value)| {
             name.push("=");
@@ -332,6 +336,7 @@ fn options<'a>(root: &'a Path, create: &'a Create, stdio: Stdio<'a>) -> BundleOp
         root,
         id: &create.id,
         stdio,
+        init: create.init,
         at_once: false,
         preserved_fds: create.preserve_fds,
         keep_keyring: create.no_new_keyring,
@@ -355,7 +360,21 @@ fn terminal(process: &document::Process, socket: Option<&PathBuf>, detach: bool)
     Ok(terminal)
 }
 
+/// Descriptors to pass on must be the caller's: a number that it left free may be one of ours by now.
+fn check_preserved(count: u32) -> Result<()> {
+    let last = i32::try_from(count)
+        .unwrap_or(i32::MAX - 3)
+        .saturating_add(3);
+    match (3..last).find(|&number| !kernel::is_inherited(number)) {
+        Some(number) => Err(error::invalid(format!(
+            "descriptor {number} is to be preserved, but is not open"
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn create(root: &Path, create: &Create) -> Result<()> {
+    check_preserved(create.preserve_fds)?;
     let bundle = bundle::open_bundle(&create.bundle)?;
     let process = bundle.spec.process.clone().unwrap_or_default();
     let stdio = if terminal(&process, create.console_socket.as_ref(), true)? {
@@ -374,6 +393,7 @@ fn create(root: &Path, create: &Create) -> Result<()> {
 
 fn run_container(root: &Path, run: &Run) -> Result<u8> {
     let create = &run.create;
+    check_preserved(create.preserve_fds)?;
     let bundle = bundle::open_bundle(&create.bundle)?;
     let process = bundle.spec.process.clone().unwrap_or_default();
     let has_terminal = terminal(&process, create.console_socket.as_ref(), run.detach)?;
@@ -430,6 +450,7 @@ fn hand_over(process: &Process, socket: Option<&Path>, pid_file: Option<&Path>) 
 }
 
 fn exec(root: &Path, exec: &Exec) -> Result<u8> {
+    check_preserved(exec.preserve_fds)?;
     let container = named(bundle::joinable(root, &exec.id), &exec.id)?;
     let process = process_to_join(exec, container.spec.process.clone().unwrap_or_default())?;
     let has_terminal = terminal(&process, exec.console_socket.as_ref(), exec.detach)?;

@@ -76,7 +76,14 @@ pub(super) fn make(
 ) -> Result<(OwnedFd, Vec<(String, OwnedFd)>), Failure> {
     match view {
         View::V2 { host } => {
-            let mount = match (detached("cgroup2", &[], attributes), host) {
+            let mount = match (
+                detached(
+                    "cgroup2",
+                    &[FsOption::Value("source", "cgroup2")],
+                    attributes,
+                ),
+                host,
+            ) {
                 (Err(error), Some(host)) if refused(&error) => {
                     clone_tree(host.as_fd(), false).or_fail(|| "clone /sys/fs/cgroup".to_owned())?
                 }
@@ -85,7 +92,10 @@ pub(super) fn make(
             Ok((mount, Vec::new()))
         }
         View::V1(hierarchies) => {
-            let options = [FsOption::Value("mode", "755")];
+            let options = [
+                FsOption::Value("source", "tmpfs"),
+                FsOption::Value("mode", "755"),
+            ];
             let writable = attributes - MountAttrFlags::MOUNT_ATTR_RDONLY;
             let mount = detached("tmpfs", &options, writable)
                 .or_fail(|| "mount a tmpfs for cgroups".to_owned())?;
@@ -108,7 +118,7 @@ fn make_v1(hierarchy: &Hierarchy, attributes: MountAttrFlags) -> Result<OwnedFd,
     if let Some(tree) = &hierarchy.tree {
         return rustix::io::fcntl_dupfd_cloexec(tree, 0).or_fail(what);
     }
-    let mut options = Vec::with_capacity(hierarchy.controllers.len() + 1);
+    let mut options = vec![FsOption::Value("source", "cgroup")];
     for controller in &hierarchy.controllers {
         match controller.split_once('=') {
             Some((key, value)) => {

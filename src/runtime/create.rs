@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Rlimit, getrlimit, setrlimit};
 
+use super::channel::OrFail as _;
 use super::child::{self, Meanwhile, Process};
 use super::init::{Init, Sync, Userns};
 use super::last::{Last, Starter, first_closed};
@@ -298,7 +299,9 @@ fn open_root(rootfs: Rootfs<'_>) -> Result<OwnedFd> {
         }
         Ok(tree)
     };
-    open().with_context(|| format!("open the root filesystem {}", path.display()))
+    open()
+        .or_fail(|| format!("open the root filesystem {}", path.display()))
+        .map_err(Into::into)
 }
 
 /// Raises our own limits to what the container asks for, for a child in a user namespace, which cannot; returns how they

@@ -138,7 +138,7 @@ pub(super) fn make_clones(nodes: &mut [Node], linux: &Linux) -> Result<()> {
     Ok(())
 }
 
-/// Fills `dev`, the root of a tmpfs that is to become /dev, with nodes, links and the directories `directories`.
+/// Fills `dev`, /dev or a tmpfs that is to become it, with nodes, links and the directories `directories`.
 pub(super) fn fill(
     dev: BorrowedFd<'_>,
     nodes: &[Node],
@@ -152,7 +152,7 @@ pub(super) fn fill(
         let Ok(inner) = node.path.strip_prefix("/dev") else {
             continue;
         };
-        // Nearly every node lies in /dev itself; a tmpfs of our own has no links that could lead elsewhere.
+        // Nearly every node lies in /dev itself; for the others it is the root that they cannot leave.
         let mut components = inner.components();
         if let (Some(name), None) = (components.next(), components.next()) {
             make_node(dev, name.as_os_str(), node)?;
@@ -166,14 +166,12 @@ pub(super) fn fill(
 
 /// Makes the nodes that lie elsewhere than in a /dev of our own; `in_dev` says whether those in /dev are among them.
 pub(super) fn place_all(root: &Root, nodes: &[Node], in_dev: bool) -> Result<(), Failure> {
-    for node in nodes {
-        if in_dev || !node.path.starts_with("/dev") {
-            place(root, &node.path, node)?;
-        }
-    }
     if in_dev {
         let dev = open_dev(root)?;
-        make_links(dev.as_fd())?;
+        fill(dev.as_fd(), nodes, &[])?;
+    }
+    for node in nodes.iter().filter(|node| !node.path.starts_with("/dev")) {
+        place(root, &node.path, node)?;
     }
     Ok(())
 }
@@ -240,6 +238,10 @@ fn make_node(directory: BorrowedFd<'_>, name: &OsStr, node: &Node) -> Result<(),
 
 fn make_links(dev: BorrowedFd<'_>) -> Result<(), Failure> {
     for (name, target) in LINKS {
+        // A kernel may be without it, and a link to nothing only puzzles.
+        if name == "core" && !Path::new(target).exists() {
+            continue;
+        }
         match symlinkat(target, dev, name) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).or_fail(|| format!("link /dev/{name} to {target}")),

@@ -7,8 +7,8 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, setns};
@@ -162,7 +162,9 @@ impl<'a> Target<'a> {
         let mut files = Vec::new();
         for kind in KINDS {
             if all & flag(kind) != 0 {
-                files.push((open_namespace(container.state.pid, kind)?, kind));
+                let file = open_namespace(container.state.pid, kind)
+                    .with_context(|| format!("open the {} namespace", file_name(kind)))?;
+                files.push((file, kind));
             }
         }
         // The files are those of the process that we mean only if it has not ended since.
@@ -186,9 +188,8 @@ impl<'a> Target<'a> {
     }
 }
 
-fn open_namespace(pid: i32, kind: NamespaceKind) -> Result<File> {
-    let path = PathBuf::from(format!("/proc/{pid}/ns/{}", file_name(kind)));
-    File::open(&path).with_context(|| format!("open {}", path.display()))
+fn open_namespace(pid: i32, kind: NamespaceKind) -> io::Result<File> {
+    File::open(format!("/proc/{pid}/ns/{}", file_name(kind)))
 }
 
 /// Clones the child, in the container's pid namespace if it has one of its own.
@@ -205,7 +206,12 @@ fn spawn(
     };
     let back = if namespaces.has(NamespaceKind::Pid) {
         let own = File::open("/proc/self/ns/pid").context("open our pid namespace")?;
-        visit_pid_namespace(container)?;
+        visit_pid_namespace(container).map_err(|errno| match errno.raw_os_error() {
+            Some(libc::ESRCH | libc::ENOENT) => {
+                error::conflict("cannot exec in a stopped container")
+            }
+            _ => anyhow::Error::new(errno).context("enter the container's pid namespace"),
+        })?;
         Some(own)
     } else {
         None
@@ -241,14 +247,13 @@ fn spawn(
 }
 
 /// Makes the container's pid namespace that of our children.
-fn visit_pid_namespace(container: Running<'_>) -> Result<()> {
+fn visit_pid_namespace(container: Running<'_>) -> io::Result<()> {
     if kernel::forced_off(Interface::SetnsPidfd) {
         let file = open_namespace(container.state.pid, NamespaceKind::Pid)?;
-        signal::send_signal(container.pidfd, 0).context("look at the container's process")?;
-        return setns(&file, CloneFlags::CLONE_NEWPID)
-            .context("enter the container's pid namespace");
+        signal::send_signal(container.pidfd, 0)?;
+        return Ok(setns(&file, CloneFlags::CLONE_NEWPID)?);
     }
-    setns(container.pidfd, CloneFlags::CLONE_NEWPID).context("enter the container's pid namespace")
+    Ok(setns(container.pidfd, CloneFlags::CLONE_NEWPID)?)
 }
 
 /// The child, from the clone to the program.

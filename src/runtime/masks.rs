@@ -115,6 +115,7 @@ fn mask(root: &Root, plan: &RootPlan) -> Result<(), Failure> {
 
 fn empty_directory() -> io::Result<OwnedFd> {
     let options = [
+        FsOption::Value("source", "tmpfs"),
         FsOption::Value("nr_blocks", "1"),
         FsOption::Value("nr_inodes", "1"),
         FsOption::Value("mode", "555"),

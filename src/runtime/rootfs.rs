@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, mount, mount_change};
 
 use super::attributes;
@@ -200,7 +200,11 @@ fn attach_at(
     target: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
     attach(made, target).map_err(|error| {
-        let errno = errno_of(&error);
+        let mut errno = errno_of(&error);
+        // What mount(2) called ENOTDIR is EINVAL for move_mount, as so much else.
+        if errno == libc::EINVAL && is_directory(made) != is_directory(target) {
+            errno = libc::ENOTDIR;
+        }
         let mut text = format!("{}: {}", mounting(mount), describe(errno));
         if errno == libc::ENOTDIR {
             text.push_str(
@@ -214,6 +218,11 @@ fn attach_at(
             text,
         }
     })
+}
+
+fn is_directory(fd: BorrowedFd<'_>) -> Option<bool> {
+    let found = rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH).ok()?;
+    Some(FileType::from_raw_mode(found.st_mode).is_dir())
 }
 
 fn attribute_flags(change: Change) -> MountAttrFlags {

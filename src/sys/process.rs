@@ -84,6 +84,13 @@ pub fn to_standard_stream(source: BorrowedFd<'_>, number: usize) -> io::Result<(
     }
 }
 
+/// Returns whether this process was started with a descriptor of this number: open, and not close-on-exec.
+pub fn is_inherited(number: RawFd) -> bool {
+    // SAFETY: F_GETFD only reads a flag; an unused number is EBADF.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Returns whether this process has a descriptor with this number.
 pub fn is_open(number: RawFd) -> bool {
     // SAFETY: F_GETFD only reads a flag; an unused number is EBADF.

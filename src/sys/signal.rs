@@ -44,10 +44,25 @@ pub fn send_to_child(pid: Pid, signal: i32) -> io::Result<()> {
 /// Sets the disposition of every signal back to the default one, as a program expects it at its start; CLONE_CLEAR_SIGHAND
 /// leaves ignored ones (Rust ignores SIGPIPE, nohup SIGHUP).
 pub fn default_signals() {
-    // The two that cannot be changed, and those that libc keeps for itself, say EINVAL.
+    /// Bytes of the kernel's set of signals.
+    const SET_SIZE: usize = 8;
+    // `struct sigaction` of the kernel, whatever the order of its four words: all zero is SIG_DFL without flags. The one of
+    // libc hides the two signals that libc keeps for itself.
+    let default = [0_u64; 4];
+    let nothing: *mut libc::c_void = std::ptr::null_mut();
+    // Those that cannot be changed say EINVAL.
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL runs no code of this process.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: `default` is as large as the kernel's struct and outlives the call, nothing is written back, and the
+        // default disposition runs no code of this process.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                nothing,
+                SET_SIZE,
+            )
+        };
     }
 }
 

@@ -27,6 +27,8 @@ pub struct BundleOptions<'a> {
     pub id: &'a str,
     /// The standard streams of the program.
     pub stdio: Stdio<'a>,
+    /// Whether the container gets an init that reaps for the program.
+    pub init: bool,
     /// Whether the program starts at once, instead of by [`start`].
     pub at_once: bool,
     /// How many of the caller's descriptors from 3 on the program gets.
@@ -98,7 +100,7 @@ fn create_recorded(
                     Start::BySocket(listen_for_start(directory)?)
                 },
                 preserved_fds: options.preserved_fds,
-                init: false,
+                init: options.init,
                 keep_keyring: options.keep_keyring,
                 no_pivot: options.no_pivot,
             },
@@ -136,8 +138,10 @@ fn create_recorded(
 
 /// Teardown goes on whatever happens: what is left is told.
 fn destroy_cgroup(cgroup: &Cgroup) {
-    if let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
-        tracing::warn!("{error:#}");
+    for done in [cgroup.kill_all(), cgroup.remove()] {
+        if let Err(error) = done {
+            tracing::warn!("{error:#}");
+        }
     }
 }
 
