@@ -104,8 +104,10 @@ impl Visit for Line {
         if field.name() == "message" {
             self.message = format!("{value:?}");
         } else {
-            self.fields
-                .push_str(&format!(" {}={value:?}", field.name()));
+            self.fields.push(' ');
+            self.fields.push_str(field.name());
+            let value = format!("={value:?}");
+            self.fields.push_str(&value);
         }
     }
 }

@@ -19,6 +19,20 @@ use crate::engine::{Engine, commit, images, inspect, usage};
 use crate::error::{self, Kind};
 use crate::image::diff::ChangeKind;
 
+/// What `--type` may be; of some of them there are none here.
+const KINDS: [&str; 10] = [
+    "config",
+    "container",
+    "image",
+    "network",
+    "node",
+    "plugin",
+    "secret",
+    "service",
+    "task",
+    "volume",
+];
+
 /// An object of any type.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -69,21 +83,18 @@ pub fn any(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     let engine = engine(context)?;
     let size = arguments.size;
     let kind = arguments.kind.as_deref();
-    match kind {
-        None => {}
-        Some("container" | "image" | "volume") => {}
-        Some("network" | "plugin" | "config" | "node" | "secret" | "service" | "task") => {}
-        Some("") => {
-            return Err(Failed::from(error::invalid(
-                "type is empty: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", or \"volume\"",
-            )));
-        }
-        Some(other) => {
-            let known = "must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", or \"volume\"";
-            return Err(Failed::from(error::invalid(format!(
-                "unknown type: {other:?}: {known}"
-            ))));
-        }
+    if let Some(kind) = kind.filter(|kind| !KINDS.contains(kind)) {
+        let known: Vec<String> = KINDS[..KINDS.len() - 1]
+            .iter()
+            .map(|kind| format!("{kind:?}"))
+            .collect();
+        let known = format!("must be one of {}, or \"volume\"", known.join(", "));
+        let what = if kind.is_empty() {
+            "type is empty".to_owned()
+        } else {
+            format!("unknown type: {kind:?}")
+        };
+        return Err(Failed::from(error::invalid(format!("{what}: {known}"))));
     }
     print(&arguments.format, &arguments.names, |name| {
         find(&engine, name, kind, size)

@@ -25,7 +25,7 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     let engine = engine(context)?;
     let id = make(
         &engine,
-        request,
+        &request,
         &arguments.options,
         &arguments.container,
         "create",
@@ -61,7 +61,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         stderr: request.config.attach_stderr,
     };
     let engine = engine(context)?;
-    let id = make(&engine, request, &arguments.options, container, "run")?;
+    let id = make(&engine, &request, &arguments.options, container, "run")?;
     let made = engine.containers.get(&id)?;
     if arguments.detach {
         lifecycle::start(&engine, &made, None).map_err(failed_start)?;
@@ -134,7 +134,7 @@ fn request(
 /// Makes the container, and the file with its id if one is wanted; returns the id.
 fn make(
     engine: &Engine,
-    request: ContainerCreate,
+    request: &ContainerCreate,
     options: &CreateOptions,
     container: &ContainerFlags,
     command: &'static str,
