@@ -3,6 +3,9 @@
 //! One loop over poll. Input waits in a small buffer while the other side does not take it, so that output goes on
 //! meanwhile.
 
+mod frames;
+mod keys;
+
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,11 +22,12 @@ use crate::monitor::client::Connection;
 use crate::monitor::control::{self, Reply, Request, Size};
 use crate::monitor::stdio;
 
+use frames::Frames;
+use keys::DetachKeys;
+
 const CHUNK_BYTES: usize = 64 << 10;
 /// A program that ignores a request to end must not hold the user; after so many this process ends by itself.
 const FORCED_EXIT: u32 = 3;
-/// The head of a frame on a stream without terminal; see [`crate::monitor::control`].
-const HEADER_BYTES: usize = 8;
 
 /// The other side's descriptors.
 #[derive(Debug, Default)]
@@ -147,11 +151,13 @@ pub fn relay(remote: Remote, relay: &Relay<'_>) -> Result<Outcome> {
         if state.reads_stdin() {
             sources.push((Source::Stdin, stdin.as_fd(), PollFlags::IN));
         }
-        if let (Some(input), false) = (&state.remote.input, state.pending.is_empty()) {
+        if let (Some(input), false) = (&state.input, state.pending.is_empty()) {
             sources.push((Source::Input, input.as_fd(), PollFlags::OUT));
         }
-        for (number, output) in state.remote.outputs.iter().enumerate() {
-            sources.push((Source::Output(number), output.from.as_fd(), PollFlags::IN));
+        for (number, output) in state.outputs.iter().enumerate() {
+            if let Some(output) = output {
+                sources.push((Source::Output(number), output.from.as_fd(), PollFlags::IN));
+            }
         }
         let mut fds: Vec<PollFd<'_>> = sources
             .iter()
@@ -164,21 +170,13 @@ pub fn relay(remote: Remote, relay: &Relay<'_>) -> Result<Outcome> {
             .filter(|(_, fd)| !fd.revents().is_empty())
             .map(|((source, ..), _)| *source)
             .collect();
-        // Outputs last and from the end, since one that has ended is taken out of the list.
-        for source in ready
-            .iter()
-            .filter(|source| !matches!(source, Source::Output(_)))
-        {
+        for source in ready {
             match source {
                 Source::Control => state.hear()?,
                 Source::Signals => state.take_signals(&signals)?,
                 Source::Stdin => state.read_stdin()?,
-                Source::Input | Source::Output(_) => state.feed(),
-            }
-        }
-        for source in ready.iter().rev() {
-            if let Source::Output(number) = source {
-                state.pump(*number)?;
+                Source::Input => state.feed(),
+                Source::Output(number) => drop(state.pump(number)?),
             }
         }
     }
@@ -228,7 +226,9 @@ fn signals(relay: &Relay<'_>) -> Result<SignalFd> {
 }
 
 struct State<'a> {
-    remote: Remote,
+    input: Option<OwnedFd>,
+    /// None in the place of one that has ended, so that each keeps its number.
+    outputs: Vec<Option<Output>>,
     relay: &'a Relay<'a>,
     /// Input that the other side has not taken yet.
     pending: VecDeque<u8>,
@@ -250,13 +250,11 @@ impl<'a> State<'a> {
         }
         Ok(State {
             stdin_open: remote.input.is_some(),
-            remote,
+            input: remote.input,
+            outputs: remote.outputs.into_iter().map(Some).collect(),
             relay,
             pending: VecDeque::new(),
-            keys: DetachKeys {
-                sequence: detach_keys,
-                matched: 0,
-            },
+            keys: DetachKeys::new(detach_keys),
             frames: Frames::default(),
             exit_code: None,
             detached: false,
@@ -270,7 +268,9 @@ impl<'a> State<'a> {
         if self.detached && self.pending.is_empty() {
             return Some(Outcome::Detached);
         }
-        let code = self.exit_code.filter(|_| self.remote.outputs.is_empty())?;
+        let code = self
+            .exit_code
+            .filter(|_| self.outputs.iter().all(Option::is_none))?;
         Some(Outcome::Exited(code))
     }
 
@@ -300,7 +300,7 @@ impl<'a> State<'a> {
 
     /// Gives the other side what it takes, and ends its input after the last byte.
     fn feed(&mut self) {
-        while let (Some(input), false) = (&self.remote.input, self.pending.is_empty()) {
+        while let (Some(input), false) = (&self.input, self.pending.is_empty()) {
             match rustix::io::write(input, self.pending.as_slices().0) {
                 Ok(count) => drop(self.pending.drain(..count)),
                 Err(Errno::AGAIN | Errno::INTR) => return,
@@ -312,7 +312,7 @@ impl<'a> State<'a> {
             }
         }
         if !self.stdin_open
-            && let Some(input) = self.remote.input.take()
+            && let Some(input) = self.input.take()
         {
             // A socket has both directions, so only one of them ends; anything else ends by being closed.
             match rustix::net::shutdown(&input, Shutdown::Write) {
@@ -322,19 +322,22 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Moves one chunk of output; false if there was none.
+    /// Moves one chunk of an output; false if there was none.
     fn pump(&mut self, number: usize) -> Result<bool> {
-        let output = &self.remote.outputs[number];
-        let count = match rustix::io::read(&output.from, &mut self.chunk[..]) {
+        let Some(output) = &self.outputs[number] else {
+            return Ok(false);
+        };
+        let read = || rustix::io::read(&output.from, &mut self.chunk[..]);
+        let count = match rustix::io::retry_on_intr(read) {
             Ok(count) => count,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+            Err(Errno::AGAIN) => return Ok(false),
             // The other side of a terminal has gone, or a socket was reset.
             Err(Errno::IO | Errno::CONNRESET) => 0,
             Err(errno) => return Err(errno).context("read the output of the container"),
         };
         let carries = output.carries;
         if count == 0 {
-            self.remote.outputs.remove(number);
+            self.outputs[number] = None;
             return Ok(false);
         }
         let bytes = &self.chunk[..count];
@@ -354,12 +357,13 @@ impl<'a> State<'a> {
 
     /// Takes what the program has written before its end; what it has left behind may keep the outputs open for ever.
     fn drain(&mut self) -> Result<()> {
-        while let Some(output) = self.remote.outputs.first() {
+        for number in 0..self.outputs.len() {
+            let Some(output) = &self.outputs[number] else {
+                continue;
+            };
             rustix::io::ioctl_fionbio(&output.from, true).context("make a stream non-blocking")?;
-            let before = self.remote.outputs.len();
-            if !self.pump(0)? && self.remote.outputs.len() == before {
-                self.remote.outputs.remove(0);
-            }
+            while self.pump(number)? {}
+            self.outputs[number] = None;
         }
         Ok(())
     }
@@ -435,131 +439,4 @@ fn write(to: impl AsFd, mut bytes: &[u8]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Takes frames apart that arrive in any pieces.
-#[derive(Debug, Default)]
-struct Frames {
-    header: Vec<u8>,
-    left: usize,
-    stderr: bool,
-}
-
-impl Frames {
-    fn take(
-        &mut self,
-        mut bytes: &[u8],
-        mut each: impl FnMut(bool, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        while !bytes.is_empty() {
-            if self.left == 0 {
-                let missing = HEADER_BYTES - self.header.len();
-                let (part, rest) = bytes.split_at(missing.min(bytes.len()));
-                self.header.extend_from_slice(part);
-                bytes = rest;
-                if self.header.len() < HEADER_BYTES {
-                    return Ok(());
-                }
-                let length = [
-                    self.header[4],
-                    self.header[5],
-                    self.header[6],
-                    self.header[7],
-                ];
-                self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or_default();
-                self.stderr = self.header[0] == 2;
-                self.header.clear();
-            }
-            let (part, rest) = bytes.split_at(self.left.min(bytes.len()));
-            if !part.is_empty() {
-                each(self.stderr, part)?;
-            }
-            self.left -= part.len();
-            bytes = rest;
-        }
-        Ok(())
-    }
-}
-
-/// Looks for a sequence of keys; what may be its start is held back until it is decided.
-#[derive(Debug)]
-struct DetachKeys<'a> {
-    sequence: &'a [u8],
-    matched: usize,
-}
-
-impl DetachKeys<'_> {
-    /// Returns what of `bytes` goes on, and whether the sequence is complete.
-    fn filter(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
-        if self.sequence.is_empty() {
-            return (bytes.to_vec(), false);
-        }
-        let mut passed = Vec::with_capacity(bytes.len() + self.matched);
-        for byte in bytes {
-            if *byte != self.sequence[self.matched] {
-                passed.extend_from_slice(&self.sequence[..self.matched]);
-                self.matched = 0;
-            }
-            if *byte == self.sequence[self.matched] {
-                self.matched += 1;
-                if self.matched == self.sequence.len() {
-                    return (passed, true);
-                }
-            } else {
-                passed.push(*byte);
-            }
-        }
-        (passed, false)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_taken_apart_whatever_the_pieces() {
-        let stream = b"\x01\0\0\0\0\0\0\x03one\x02\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\x04two!";
-        for size in 1..stream.len() {
-            let mut frames = Frames::default();
-            let (mut out, mut err) = (Vec::new(), Vec::new());
-            for piece in stream.chunks(size) {
-                let each = |stderr, bytes: &[u8]| {
-                    if stderr { &mut err } else { &mut out }.extend_from_slice(bytes);
-                    Ok(())
-                };
-                frames.take(piece, each).unwrap();
-            }
-            assert_eq!(
-                (out.as_slice(), err.as_slice()),
-                (&b"one"[..], &b"two!"[..]),
-                "pieces of {size}"
-            );
-        }
-    }
-
-    fn keys(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
-        let mut keys = DetachKeys {
-            sequence: &[16, 17],
-            matched: 0,
-        };
-        let mut passed = Vec::new();
-        for piece in pieces {
-            let (bytes, detach) = keys.filter(piece);
-            passed.extend(bytes);
-            if detach {
-                return (passed, true);
-            }
-        }
-        (passed, false)
-    }
-
-    #[test]
-    fn detach_keys_are_found_and_nothing_else_is_lost() {
-        assert_eq!(keys(&[b"ab\x10\x11"]), (b"ab".to_vec(), true));
-        assert_eq!(keys(&[b"\x10", b"\x11"]), (Vec::new(), true));
-        assert_eq!(keys(&[b"\x10", b"x\x11"]), (b"\x10x\x11".to_vec(), false));
-        assert_eq!(keys(&[b"\x10\x10\x11"]), (b"\x10".to_vec(), true));
-        assert_eq!(keys(&[b"\x10"]), (Vec::new(), false));
-    }
 }
