@@ -12,6 +12,7 @@ pub mod image;
 pub mod monitor;
 pub mod network;
 pub mod oci;
+pub mod registry;
 pub mod runtime;
 pub mod store;
 pub mod sys;
