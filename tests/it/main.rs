@@ -1,6 +1,16 @@
 //! Black-box tests: through the built program, on real kernels, as root.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by a panic, and then shows what it has printed"
+)]
 
 mod cgroup;
+mod lifecycle;
 mod oci;
+mod run;
+mod sandbox;
+mod session;
+mod tidy;

@@ -7,9 +7,12 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+pub(crate) use crate::sandbox::Ran;
+pub(crate) use crate::sandbox::leftovers::cgroups_of;
+pub(crate) use crate::sandbox::wait_until as until;
 
 mod exec;
 mod fallback;
@@ -27,9 +30,6 @@ mod terminal;
 const APPLETS: &str = "cat chmod chown cut date dd echo env expr false grep head hostname id kill ls mkdir mknod mount \
                        nice pwd ps readlink rm seq sh sleep sort stat stty tail test touch tr true tty umount uname \
                        unshare wc";
-
-/// How long anything may take that should be immediate.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Returns Debian's static busybox.
 fn busybox() -> &'static Path {
@@ -264,73 +264,6 @@ impl Drop for Sandbox {
         if !std::thread::panicking() {
             assert!(left.is_empty(), "left behind:\n{left}");
         }
-    }
-}
-
-/// Directories of container `id` in any hierarchy.
-pub(crate) fn cgroups_of(id: &str) -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    mounts
-        .lines()
-        .filter(|line| {
-            line.split(' ')
-                .nth(2)
-                .is_some_and(|kind| kind.starts_with("cgroup"))
-        })
-        .filter_map(|line| line.split(' ').nth(1))
-        .map(|mount| Path::new(mount).join("aril").join(id))
-        .filter(|directory| directory.exists())
-        .collect()
-}
-
-/// What became of a command.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Ran {
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-}
-
-impl Ran {
-    /// Checks that it succeeded, and returns its output without the last line end.
-    #[track_caller]
-    pub(crate) fn ok(self) -> String {
-        assert_eq!(self.code, 0, "{self:?}");
-        self.out.trim_end().to_owned()
-    }
-
-    /// Checks its output, and that it succeeded.
-    #[track_caller]
-    pub(crate) fn says(self, expected: &str) {
-        let text = format!("{self:?}");
-        assert_eq!(self.ok(), expected, "{text}");
-    }
-
-    /// Checks that it failed with `code` and an error that contains `text`.
-    #[track_caller]
-    pub(crate) fn fails(self, code: i32, text: &str) {
-        assert_eq!(self.code, code, "{self:?}");
-        assert!(self.err.contains(text), "{self:?} lacks {text:?}");
-    }
-}
-
-/// Waits until `condition` holds, for a while.
-#[track_caller]
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "it never came to be that {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
