@@ -1,0 +1,125 @@
+#!/bin/sh
+# Checks everything: format, lints, documentation, and all tests, as root.
+#
+#   ./test.sh               exit code 0 if all is well
+#
+# Tests that fail are run once more, one at a time: what passes then depends on luck, which is said loudly at the end, and
+# what fails again is an error. Nothing is fetched but the Debian packages below and the crates of Cargo.lock.
+set -u
+cd "$(dirname "$0")" || exit 1
+
+fail() { printf 'test.sh: %s\n' "$*" >&2; exit 1; }
+say() { printf '\n==> %s\n' "$*"; }
+
+[ "$(id -u)" = 0 ] || fail "needs root, since containers do: sudo ./test.sh"
+
+# A command or file that tests need, and the Debian package that has it.
+needed='
+cc:gcc
+/usr/include/stdio.h:libc6-dev
+/bin/busybox:busybox-static
+cp:coreutils
+ip:iproute2
+nft:nftables
+setsid:util-linux
+strace:strace
+tar:tar
+xz:xz-utils
+'
+missing=
+for pair in $needed; do
+  thing=${pair%%:*}
+  case $thing in
+    /*) [ -e "$thing" ] || missing="$missing ${pair#*:}" ;;
+    *) command -v "$thing" >/dev/null || missing="$missing ${pair#*:}" ;;
+  esac
+done
+if [ -n "$missing" ]; then
+  command -v apt-get >/dev/null ||
+    fail "these are missing, and this is no Debian or Ubuntu to install them with apt-get:$missing"
+  say "installing$missing"
+  export DEBIAN_FRONTEND=noninteractive
+  # The lists of a fresh machine are empty or old; with newer ones the second attempt succeeds.
+  # shellcheck disable=SC2086
+  apt-get install -y -qq $missing >/dev/null 2>&1 || {
+    apt-get update -qq || fail "apt-get update failed"
+    # shellcheck disable=SC2086
+    apt-get install -y -qq $missing >/dev/null || fail "apt-get install failed:$missing"
+  }
+fi
+command -v cargo >/dev/null || { [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"; }
+command -v cargo >/dev/null || fail "cargo is missing: install Rust from your system's packages or with rustup, then try again"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+wrong=
+
+# check NAME COMMAND...: all checks run, even after one has failed.
+check() {
+  name=$1
+  shift
+  say "$name: $*"
+  "$@" </dev/null || wrong="$wrong
+  $name"
+}
+
+check format cargo fmt --check
+check lints cargo clippy --locked --all-targets -- -D warnings
+check documentation env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+# Prints "BINARY TEST" for each failed test of a log, and "BINARY ?" for a binary that has not said how it ended.
+failed_tests() {
+  awk '
+    /^ +(Running|Doc-tests) / {
+      if (open) print binary, "?"
+      binary = $0; sub(/^[^(]*\(/, "", binary); sub(/\).*/, "", binary)
+      if ($1 == "Doc-tests") binary = "doc-tests"
+      open = 1
+    }
+    /^test result: / { open = 0 }
+    /^test .* \.\.\. FAILED$/ { name = $0; sub(/^test /, "", name); sub(/ \.\.\. FAILED$/, "", name); print binary, name }
+    END { if (open) print binary, "?" }
+  ' "$1"
+}
+
+say "tests: cargo test --locked --no-fail-fast"
+log=$work/log
+{ timeout -k 60 2400 cargo test --locked --no-fail-fast </dev/null 2>&1; echo $? > "$work/code"; } | tee "$log"
+code=$(cat "$work/code")
+lucky=
+if [ "$code" != 0 ]; then
+  failed_tests "$log" > "$work/failed"
+  [ -s "$work/failed" ] || wrong="$wrong
+  tests: cargo test ended with $code"
+  : > "$work/again"
+  while read -r binary test; do
+    if [ "$test" = "?" ] || [ ! -x "$binary" ]; then
+      wrong="$wrong
+  tests: $binary $test"
+      continue
+    fi
+    say "once more: $test"
+    # Where cargo runs it: in the root of the package.
+    if timeout -k 60 600 "$binary" --exact "$test" --test-threads=1 </dev/null > "$work/one" 2>&1 &&
+      grep -q '^test result: ok\. 1 passed' "$work/one"; then
+      echo "passed"
+      lucky="$lucky
+  $test"
+    else
+      cat "$work/one"
+      wrong="$wrong
+  test $test"
+    fi
+  done < "$work/failed"
+fi
+
+if [ -n "$lucky" ]; then
+  say "FLAKY: these tests failed first and passed alone, which is a bug in them or in aril:$lucky"
+fi
+if [ -n "$wrong" ]; then
+  # Again, since it stands far above by now.
+  awk '/^---- .* stdout ----$/ { show = 1 } /^failures:$/ { show = 0 } show' "$log"
+  say "FAILED:$wrong"
+  exit 1
+fi
+say "all is well"
