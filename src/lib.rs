@@ -14,6 +14,7 @@ pub mod network;
 pub mod oci;
 pub mod registry;
 pub mod runtime;
+pub mod settings;
 pub mod store;
 pub mod sys;
 pub mod volume;

@@ -95,10 +95,14 @@ pub struct Context {
 pub struct Globals {
     /// Folder of the client's `config.json`; `None` means `$DOCKER_CONFIG` or `~/.docker`.
     pub config: Option<PathBuf>,
+    /// The engine's daemon.json; `None` means the first of its default places that exists.
+    pub config_file: Option<PathBuf>,
     /// Whether the log goes to stderr.
     pub debug: bool,
     /// What to log: `debug`, `info`, `warn`, `error` or `fatal`.
     pub log_level: String,
+    /// Whether nothing was said of where state is kept, so that daemon.json may say it.
+    pub root_is_default: bool,
     /// Where state is kept and runs.
     pub dirs: Dirs,
 }

@@ -16,6 +16,9 @@ pub struct GlobalArgs {
     /// Folder of the client's config.json
     #[arg(long, value_name = "string")]
     pub config: Option<PathBuf>,
+    /// The engine's configuration, in place of /etc/aril/daemon.json or docker's ($ARIL_CONFIG_FILE)
+    #[arg(long, value_name = "string")]
+    pub config_file: Option<PathBuf>,
     /// Name of a docker context; only "default" exists
     #[arg(
         short,
@@ -108,9 +111,12 @@ pub fn globals(arguments: &GlobalArgs, look_up: LookUp<'_>) -> Result<Globals> {
     if let Some(host) = host {
         check_host(&host)?;
     }
-    let path = |option: &Option<PathBuf>, name: &str, default: &str| {
-        let path = option.clone().or_else(|| variable(name).map(PathBuf::from));
-        let path = path.unwrap_or_else(|| PathBuf::from(default));
+    let given_path = |option: &Option<PathBuf>, name: &str| {
+        option.clone().or_else(|| variable(name).map(PathBuf::from))
+    };
+    let root = given_path(&arguments.root, "ARIL_ROOT");
+    let path = |given: Option<PathBuf>, default: &str| {
+        let path = given.unwrap_or_else(|| PathBuf::from(default));
         if !path.is_absolute() {
             let shown = path.display().to_string();
             let why = format!("the folder {shown:?} is not an absolute path");
@@ -123,11 +129,13 @@ pub fn globals(arguments: &GlobalArgs, look_up: LookUp<'_>) -> Result<Globals> {
             .config
             .clone()
             .or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from)),
+        config_file: given_path(&arguments.config_file, "ARIL_CONFIG_FILE"),
         debug: arguments.debug,
         log_level: arguments.log_level.clone(),
+        root_is_default: root.is_none(),
         dirs: Dirs::new(
-            path(&arguments.root, "ARIL_ROOT", "/var/lib/aril")?,
-            path(&arguments.run, "ARIL_RUN", "/run/aril")?,
+            path(root, "/var/lib/aril")?,
+            path(given_path(&arguments.run, "ARIL_RUN"), "/run/aril")?,
         ),
     })
 }

@@ -3,11 +3,15 @@
 //! An operation takes the [`Engine`] first and an options struct last, returns data and prints nothing. The truth is on
 //! disk; an engine holds no state, so any number of them may work at the same time.
 
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
 use anyhow::Result;
 
 use crate::container::{Container, Containers};
 use crate::dirs::Dirs;
 use crate::image::Images;
+use crate::settings::Settings;
 use crate::volume::Volumes;
 
 pub mod attach;
@@ -27,7 +31,7 @@ pub mod system;
 pub mod usage;
 pub mod volumes;
 
-/// What every operation needs: where things are.
+/// What every operation needs: where things are, and what the administrator has configured.
 #[derive(Debug)]
 pub struct Engine {
     /// Paths on disk.
@@ -38,6 +42,9 @@ pub struct Engine {
     pub volumes: Volumes,
     /// The images.
     pub images: Images,
+    /// The daemon.json to read; nothing means the first of the default places.
+    pub settings_file: Option<PathBuf>,
+    settings: OnceLock<Settings>,
 }
 
 impl Engine {
@@ -50,8 +57,21 @@ impl Engine {
             containers: Containers::new(&dirs),
             volumes: Volumes::new(&dirs),
             images: Images::open(&dirs),
+            settings_file: None,
+            settings: OnceLock::new(),
             dirs,
         })
+    }
+
+    /// Returns what daemon.json says, which is read when it is asked for first.
+    ///
+    /// Errors are those of [`Settings::load`].
+    pub fn settings(&self) -> Result<&Settings> {
+        if let Some(settings) = self.settings.get() {
+            return Ok(settings);
+        }
+        let settings = Settings::load(self.settings_file.as_deref())?;
+        Ok(self.settings.get_or_init(|| settings))
     }
 
     /// Returns the container that `text` means, after repairing what a crash has left of it.

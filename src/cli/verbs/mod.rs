@@ -21,9 +21,10 @@ use crate::cli::command::Context;
 use crate::cli::face::Failed;
 use crate::cli::output;
 use crate::cli::values::Filter;
+use crate::dirs::Dirs;
 use crate::engine::Engine;
 use crate::engine::filter::Filters;
-use crate::error;
+use crate::{error, settings};
 
 /// Returns the engine over the state that the call names.
 pub(crate) fn engine(context: &Context) -> Result<Engine, Failed> {
@@ -35,7 +36,20 @@ pub(crate) fn engine(context: &Context) -> Result<Engine, Failed> {
             format!("sudo {} …", context.path),
         )));
     }
-    Engine::open(context.globals.dirs.clone()).map_err(Failed::from)
+    let globals = &context.globals;
+    let file = globals.config_file.as_deref();
+    let elsewhere = if globals.root_is_default {
+        settings::data_root(file)?
+    } else {
+        None
+    };
+    let dirs = elsewhere.map_or_else(
+        || globals.dirs.clone(),
+        |root| Dirs::new(root, globals.dirs.run()),
+    );
+    let mut engine = Engine::open(dirs)?;
+    engine.settings_file.clone_from(&globals.config_file);
+    Ok(engine)
 }
 
 /// Does the same to several objects, prints what each returns, and goes on after errors; they come last.

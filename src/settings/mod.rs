@@ -1,0 +1,591 @@
+//! daemon.json: what the administrator of this machine has decided for all containers and images.
+//!
+//! ```text
+//! --config-file, $ARIL_CONFIG_FILE     that file, which must be there
+//! else /etc/aril/daemon.json
+//! else /etc/docker/daemon.json         docker's own, so that mirrors which are set up for docker work here too
+//! ```
+//!
+//! The keys are dockerd's ([`keys`] says which have an effect); parts of the engine read the fields of [`Settings`]. A file
+//! that is broken is an error of whatever needs it, with the place and the line ([`syntax`]), never half a configuration.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{ErrorKind, Read as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::docker::container::Ulimit;
+use crate::error;
+
+pub mod keys;
+pub mod syntax;
+mod values;
+
+use keys::Treatment;
+use syntax::Mistake;
+
+/// aril's own file.
+pub const OWN_FILE: &str = "/etc/aril/daemon.json";
+/// The file that is read if there is none of aril's own.
+pub const DOCKER_FILE: &str = "/etc/docker/daemon.json";
+/// A larger file is no configuration.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What is configured; a field that the file leaves out has its default.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Settings {
+    /// Mirrors of Docker Hub, URLs, in the order in which they are tried.
+    pub registry_mirrors: Vec<String>,
+    /// Registries that may be spoken to without verified TLS: `host`, `host:port` or a network in CIDR form.
+    pub insecure_registries: Vec<String>,
+    /// Layers that are fetched at the same time; 0 means the default.
+    pub max_concurrent_downloads: usize,
+    /// Layers that are sent at the same time; 0 means the default.
+    pub max_concurrent_uploads: usize,
+    /// How often a download is tried; 0 means the default.
+    pub max_download_attempts: u32,
+    /// Proxies for registries, where the environment names none.
+    pub proxies: Proxies,
+    /// Where everything is kept; only heeded in aril's own file.
+    #[serde(alias = "graph")]
+    pub data_root: Option<PathBuf>,
+    /// Log driver of containers that ask for none.
+    pub log_driver: String,
+    /// Its options.
+    pub log_opts: BTreeMap<String, String>,
+    /// Name servers of containers.
+    pub dns: Vec<String>,
+    /// Resolver options of containers.
+    pub dns_opts: Vec<String>,
+    /// Search domains of containers.
+    pub dns_search: Vec<String>,
+    /// Resource limits of containers, by name.
+    pub default_ulimits: BTreeMap<String, Ulimit>,
+    /// Bytes of /dev/shm; nothing means 64 MiB.
+    #[serde(deserialize_with = "values::size")]
+    pub default_shm_size: Option<i64>,
+    /// `private` or `shareable`.
+    pub default_ipc_mode: String,
+    /// `private` or `host`.
+    pub default_cgroupns_mode: String,
+    /// Cgroup above those of containers.
+    pub cgroup_parent: String,
+    /// `key=value` for the runtime.
+    pub exec_opts: Vec<String>,
+    /// Whether containers get an init as process 1.
+    pub init: bool,
+    /// Whether programs of containers may not gain privileges.
+    pub no_new_privileges: bool,
+    /// File of the seccomp profile, `builtin` or `unconfined`; empty means the built-in one.
+    pub seccomp_profile: String,
+    /// `key=value` labels of the engine.
+    pub labels: Vec<String>,
+    /// `overlay2`.
+    pub storage_driver: String,
+    /// Address and network of the default bridge, `172.17.0.1/16`.
+    pub bip: String,
+    /// The same for IPv6.
+    pub bip6: String,
+    /// A bridge of the host's in place of the default one; `none` is no default network.
+    pub bridge: String,
+    /// Where networks without a subnet get theirs from.
+    pub default_address_pools: Vec<AddressPool>,
+    /// Gateway of the default bridge.
+    pub default_gateway: Option<IpAddr>,
+    /// The same for IPv6.
+    pub default_gateway_v6: Option<IpAddr>,
+    /// Options of new networks, by driver.
+    pub default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
+    /// Addresses of containers on the default bridge.
+    pub fixed_cidr: String,
+    /// The same for IPv6.
+    pub fixed_cidr_v6: String,
+    /// What `host-gateway` stands for.
+    pub host_gateway_ip: Option<IpAddr>,
+    /// The same, one per family.
+    pub host_gateway_ips: Vec<IpAddr>,
+    /// Whether containers on the default bridge reach one another; nothing means yes.
+    pub icc: Option<bool>,
+    /// Address on which ports are published that do not say one.
+    pub ip: Option<IpAddr>,
+    /// Whether packets may be routed directly to containers' ports that are not published.
+    pub allow_direct_routing: bool,
+    /// Whether forwarding of packets is switched on; nothing means yes.
+    pub ip_forward: Option<bool>,
+    /// Whether the host goes on forwarding other packets when forwarding is switched on.
+    pub ip_forward_no_drop: bool,
+    /// Whether addresses of containers are translated; nothing means yes.
+    pub ip_masq: Option<bool>,
+    /// Whether packet filter rules are made; nothing means yes.
+    pub iptables: Option<bool>,
+    /// The same for IPv6.
+    pub ip6tables: Option<bool>,
+    /// Whether the default bridge has IPv6.
+    pub ipv6: bool,
+    /// Largest packet of the default bridge, bytes; 0 means the host's.
+    pub mtu: u32,
+    /// Whether published ports are served on loopback by a proxy; nothing means yes.
+    pub userland_proxy: Option<bool>,
+    /// The file all this is from; nothing if there is none.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+    /// What the file asks for that has no effect, a sentence each.
+    #[serde(skip)]
+    pub ignored: Vec<String>,
+    /// What would have to be in effect for containers to be as isolated as the file says, a sentence each.
+    #[serde(skip)]
+    pub unmet: Vec<String>,
+}
+
+/// Proxies for registries.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Proxies {
+    /// For http.
+    pub http_proxy: String,
+    /// For https.
+    pub https_proxy: String,
+    /// Hosts that are reached directly, commas between.
+    pub no_proxy: String,
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A proxy's URL may hold a password.
+        let shown = |text: &str| {
+            if text.contains('@') {
+                "***".to_owned()
+            } else {
+                text.to_owned()
+            }
+        };
+        f.debug_struct("Proxies")
+            .field("http_proxy", &shown(&self.http_proxy))
+            .field("https_proxy", &shown(&self.https_proxy))
+            .field("no_proxy", &self.no_proxy)
+            .finish()
+    }
+}
+
+/// Where networks get their subnets from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct AddressPool {
+    /// Network in CIDR form.
+    pub base: String,
+    /// Bits of each subnet's prefix.
+    pub size: u8,
+}
+
+impl Settings {
+    /// Reads `file`, which must exist, or without it the first of the two default places that exists.
+    ///
+    /// Errors are of kind `Invalid` if something is wrong in the file, with a hint that says what to do.
+    pub fn load(file: Option<&Path>) -> Result<Settings> {
+        if let Some(file) = file {
+            let missing = || error::not_found(format!("open {}: no such file", file.display()));
+            return parse(&read(file)?.ok_or_else(missing)?, file);
+        }
+        for file in [OWN_FILE, DOCKER_FILE].map(Path::new) {
+            if let Some(text) = read(file)? {
+                return parse(&text, file);
+            }
+        }
+        Ok(Settings::default())
+    }
+
+    /// Returns whether what is configured comes from docker's own file.
+    pub fn is_dockers(&self) -> bool {
+        self.file.as_deref() == Some(Path::new(DOCKER_FILE))
+    }
+
+    /// Refuses to make containers that would be less isolated than the file says.
+    ///
+    /// The error is of kind `Unavailable`.
+    pub fn check_isolation(&self) -> Result<()> {
+        let Some(unmet) = self.unmet.first() else {
+            return Ok(());
+        };
+        let hint = if self.is_dockers() {
+            format!("aril reads {OWN_FILE} in place of {DOCKER_FILE}; write one without this key")
+        } else {
+            "take the key out of the file if containers may run without it".to_owned()
+        };
+        Err(error::with_hint(error::unavailable(unmet.clone()), hint))
+    }
+}
+
+/// Returns the `data-root` of `file`, or without it that of aril's own file; docker's data is docker's.
+///
+/// The error is of kind `Invalid` if it is not an absolute path, or if the file is broken: another root than the one that
+/// was meant would look as if everything were lost.
+pub fn data_root(file: Option<&Path>) -> Result<Option<PathBuf>> {
+    let file = file.unwrap_or(Path::new(OWN_FILE));
+    let Some(text) = read(file)? else {
+        return Ok(None);
+    };
+    // Most files say nothing about it, and every command asks.
+    if !text.contains("\"data-root\"") && !text.contains("\"graph\"") {
+        return Ok(None);
+    }
+    let root = parse(&text, file)?.data_root;
+    if let Some(root) = root.as_deref().filter(|root| !root.is_absolute()) {
+        let root = Value::from(root.to_string_lossy());
+        let what = format!("the folder {root} is not an absolute path");
+        let mistake = place(
+            &text,
+            "data-root",
+            None,
+            what,
+            "write a path that begins with /".to_owned(),
+        );
+        return Err(complaint(file, &mistake));
+    }
+    Ok(root)
+}
+
+/// Returns the text of the file; nothing if there is no such file.
+fn read(file: &Path) -> Result<Option<String>> {
+    let context = || format!("read {}", file.display());
+    let opened = match std::fs::File::open(file) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        opened => opened.with_context(context)?,
+    };
+    let mut bytes = Vec::new();
+    opened
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .with_context(context)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(error::invalid(format!("larger than {MAX_BYTES} bytes"))).with_context(context);
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let what = "this is not UTF-8";
+            let remedy = "save the file as UTF-8 (in most editors: Save As, Encoding)";
+            Err(complaint(file, &syntax::mistake(&text, at, what, remedy)))
+        }
+    }
+}
+
+fn complaint(file: &Path, mistake: &Mistake) -> anyhow::Error {
+    let error = error::invalid(format!("read {}: {mistake}", file.display()));
+    if mistake.remedy.is_empty() {
+        return error;
+    }
+    error::with_hint(error, mistake.remedy.clone())
+}
+
+/// Reads the text of a file, whose path is for messages.
+pub fn parse(text: &str, file: &Path) -> Result<Settings> {
+    // As dockerd does.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut settings = Settings::default();
+    if !text.trim().is_empty() {
+        let wrong = |error: serde_json::Error| complaint(file, &syntax::explain(text, &error));
+        let document: Value = serde_json::from_str(text).map_err(wrong)?;
+        let Value::Object(document) = document else {
+            let mistake = syntax::mistake(
+                text,
+                text.len() - text.trim_start().len(),
+                "the document is no object",
+                "write { at the beginning of the file and } at its end",
+            );
+            return Err(complaint(file, &mistake));
+        };
+        settings = typed(text, document.clone()).map_err(|mistake| complaint(file, &mistake))?;
+        classify(&mut settings, &document);
+        let Names(names) = serde_json::from_str(text).map_err(wrong)?;
+        for (index, name) in names.iter().enumerate() {
+            if names[..index].contains(name) {
+                settings
+                    .ignored
+                    .push(format!("{name} stands there twice: the last one counts"));
+            }
+        }
+        values::check(&settings).map_err(|wrong| {
+            complaint(
+                file,
+                &place(
+                    text,
+                    wrong.key,
+                    Some(&wrong.value),
+                    wrong.what,
+                    wrong.remedy,
+                ),
+            )
+        })?;
+    }
+    settings.file = Some(file.to_owned());
+    if settings.is_dockers() {
+        // Docker's own data is there; aril's must not be among it.
+        settings.data_root = None;
+    }
+    Ok(settings)
+}
+
+/// Reads the fields; the mistake names the key whose value is of another type.
+fn typed(text: &str, mut document: Map<String, Value>) -> Result<Settings, Mistake> {
+    // docker's null is the same as an absent key.
+    document.retain(|_, value| !value.is_null());
+    let error = match Settings::deserialize(Value::Object(document.clone())) {
+        Ok(settings) => return Ok(settings),
+        Err(error) => error,
+    };
+    for (key, value) in document {
+        let one = Map::from_iter([(key.clone(), value)]);
+        if let Err(error) = Settings::deserialize(Value::Object(one)) {
+            let said = error.to_string();
+            let what = match said.rsplit_once("expected ") {
+                Some((_, wanted)) => format!("{key} must be {}", words(wanted)),
+                None => format!("{key}: {said}"),
+            };
+            return Err(place(text, &key, None, what, String::new()));
+        }
+    }
+    Err(syntax::mistake(text, 0, error.to_string(), ""))
+}
+
+/// What the parser calls a type, in words.
+fn words(wanted: &str) -> &str {
+    match wanted {
+        "a sequence" => "a list: [ and ] around, commas between",
+        "a string" => "a text in double quotes",
+        "a map" => "an object: { and } around",
+        "a boolean" => "true or false, without quotes",
+        "u8" | "u32" | "usize" | "i64" | "u64" => "a number, without quotes",
+        "IP address" => "an address such as 192.0.2.1",
+        other if other.starts_with("struct") => "an object: { and } around",
+        other => other,
+    }
+}
+
+/// Returns the mistake at the value of `key`, or at the text `value` after it.
+fn place(text: &str, key: &str, value: Option<&str>, what: String, remedy: String) -> Mistake {
+    let quoted = |text: &str| Value::String(text.to_owned()).to_string();
+    let name = quoted(key);
+    let after_name = text.find(&name).map_or(0, |at| at + name.len());
+    let at = value.and_then(|value| text[after_name..].find(&quoted(value)));
+    let colon = || {
+        text[after_name..]
+            .find(|c: char| c != ':' && !c.is_whitespace())
+            .unwrap_or(0)
+    };
+    syntax::mistake(text, after_name + at.unwrap_or_else(colon), what, remedy)
+}
+
+/// Sorts out the keys that do not have docker's effect.
+fn classify(settings: &mut Settings, document: &Map<String, Value>) {
+    for (key, value) in document {
+        let empty = match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(list) => list.is_empty(),
+            Value::Object(map) => map.is_empty(),
+            _ => false,
+        };
+        match keys::treatment(key) {
+            _ if empty => {}
+            None => {
+                let near = keys::nearest(key).map(|near| format!(" (is {near} meant?)"));
+                settings.ignored.push(format!(
+                    "{key} is no key of docker's{}",
+                    near.unwrap_or_default()
+                ));
+            }
+            Some(Treatment::Honoured | Treatment::Pointless) => {}
+            Some(Treatment::Ignored(why)) => {
+                settings.ignored.push(format!("{key} has no effect: {why}"));
+            }
+            Some(Treatment::Refused(why)) => {
+                settings
+                    .unmet
+                    .push(format!("{key} cannot be fulfilled: {why}"));
+            }
+        }
+    }
+    let driver = settings.storage_driver.as_str();
+    if !matches!(driver, "" | "overlay2" | "overlay" | "overlayfs") {
+        let why = "layers are stacked by overlayfs";
+        settings
+            .ignored
+            .push(format!("storage-driver {driver} has no effect: {why}"));
+    }
+}
+
+/// The names in an object, in their order, repeated ones too.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
+        struct Walk;
+        impl<'de> Visitor<'de> for Walk {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some((name, IgnoredAny)) = map.next_entry()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_map(Walk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings> {
+        parse(text, Path::new("/d.json"))
+    }
+
+    #[test]
+    fn what_tutorials_write_is_read() {
+        let settings = read(
+            r#"{
+              "registry-mirrors": ["https://mirror.gcr.io", "http://127.0.0.1:5000/"],
+              "insecure-registries": ["10.0.0.0/8", "registry.example.com:5000"],
+              "exec-opts": ["native.cgroupdriver=systemd"],
+              "log-driver": "json-file",
+              "log-opts": {"max-size": "100m", "max-file": "3"},
+              "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 64000, "Soft": 64000}},
+              "default-address-pools": [{"base": "10.200.0.0/16", "size": 24}],
+              "default-shm-size": "128M",
+              "storage-driver": "overlay2",
+              "live-restore": true, "hosts": ["unix:///x"], "dns": null,
+              "bip": "172.26.0.1/24", "mtu": 1400, "icc": false, "ip": "127.0.0.1"
+            }"#,
+        )
+        .unwrap();
+        assert_eq!(settings.registry_mirrors.len(), 2);
+        assert_eq!(settings.log_opts["max-size"], "100m");
+        assert_eq!(settings.default_ulimits["nofile"].hard, 64000);
+        assert_eq!(settings.default_shm_size, Some(128 << 20));
+        assert_eq!(settings.default_address_pools[0].size, 24);
+        assert_eq!((settings.mtu, settings.icc), (1400, Some(false)));
+        assert_eq!(
+            settings.ignored,
+            [
+                "exec-opts has no effect: cgroups are made in the cgroup file system, without systemd"
+            ]
+        );
+        assert!(settings.check_isolation().is_ok());
+        assert_eq!(read(" \n").unwrap().registry_mirrors, Vec::<String>::new());
+        assert!(read("\u{feff}{}").is_ok());
+    }
+
+    fn check(text: &str, want: &str, hint: &str) {
+        let error = read(text).unwrap_err();
+        assert!(error::is(&error, error::Kind::Invalid), "{error:#}");
+        let first = error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        assert_eq!(first, format!("read /d.json: {want}"), "{text}");
+        assert_eq!(error::hint(&error).unwrap_or_default(), hint, "{text}");
+    }
+
+    #[test]
+    fn broken_files_are_explained() {
+        check(
+            "{\n \"registry-mirrors\": [\n  \"https://a\"\n  \"https://b\"\n ]\n}",
+            "line 3, column 14: a comma is missing after \"https://a\"",
+            "write a comma there (line 3)",
+        );
+        check(
+            "{\"registry-mirrors\": \"https://a\"}",
+            "line 1, column 22: registry-mirrors must be a list: [ and ] around, commas between",
+            "",
+        );
+        check(
+            "{\"registry-mirrors\": [1]}",
+            "line 1, column 22: registry-mirrors must be a text in double quotes",
+            "",
+        );
+        check(
+            "{\"mtu\": \"1500\"}",
+            "line 1, column 9: mtu must be a number, without quotes",
+            "",
+        );
+        check(
+            "{\"ipv6\": \"true\"}",
+            "line 1, column 10: ipv6 must be true or false, without quotes",
+            "",
+        );
+        check(
+            "{\"ip\": \"x\"}",
+            "line 1, column 8: ip: invalid IP address syntax",
+            "",
+        );
+        check(
+            "[1]",
+            "line 1, column 1: the document is no object",
+            "write { at the beginning of the file and } at its end",
+        );
+        check(
+            "{\n\"registry-mirrors\": [\"https://ok\", \"mirror.gcr.io\"]}",
+            "line 2, column 36: the mirror mirror.gcr.io is no URL",
+            "write https://mirror.gcr.io",
+        );
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told() {
+        let settings = read(
+            r#"{"registry-mirror": ["x"], "frob": 1, "nothing": "", "storage-driver": "zfs", "debug": true, "debug": true}"#,
+        );
+        assert_eq!(
+            settings.unwrap().ignored,
+            [
+                "registry-mirror is no key of docker's (is registry-mirrors meant?)",
+                "frob is no key of docker's",
+                "storage-driver zfs has no effect: layers are stacked by overlayfs",
+                "debug stands there twice: the last one counts",
+            ]
+        );
+        let settings = read(r#"{"userns-remap": "default", "selinux-enabled": false}"#).unwrap();
+        let error = settings.check_isolation().unwrap_err();
+        assert!(error::is(&error, error::Kind::Unavailable));
+        assert!(
+            error
+                .to_string()
+                .starts_with("userns-remap cannot be fulfilled")
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_must_be_there() {
+        let error = Settings::load(Some(Path::new("/nonexistent/d.json"))).unwrap_err();
+        assert!(error::is(&error, error::Kind::NotFound));
+        let settings = Settings::load(Some(Path::new("/dev/null"))).unwrap();
+        assert_eq!(settings.file.as_deref(), Some(Path::new("/dev/null")));
+    }
+
+    #[test]
+    fn passwords_of_proxies_are_not_printed() {
+        let settings =
+            read(r#"{"proxies": {"https-proxy": "http://me:secret@proxy.example.com"}}"#).unwrap();
+        assert!(!format!("{settings:?}").contains("secret"));
+    }
+}
