@@ -9,7 +9,7 @@ const LEVELS: &[&[&str]] = &[
     &["oci"],
     &["docker"],
     &["store"],
-    &["event"],
+    &["event", "settings"],
     &[
         "build",
         "cgroup",
