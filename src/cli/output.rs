@@ -19,6 +19,20 @@ pub fn bytes(bytes: &[u8]) -> Result<()> {
     written(io::stdout().lock().write_all(bytes)).context("write to stdout")
 }
 
+/// Writes `text` and a line end to stdout at once; false if nobody reads on.
+pub fn line(text: &str) -> Result<bool> {
+    screen(&format!("{text}\n"))
+}
+
+/// Writes `text` to stdout at once, as it is; false if nobody reads on.
+pub fn screen(text: &str) -> Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true).context("write to stdout"),
+    }
+}
+
 /// Writes `text` to stderr as it is; there is nobody to tell if that fails.
 pub fn err(text: &str) {
     if let Err(error) = io::stderr().lock().write_all(text.as_bytes()) {

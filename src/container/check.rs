@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use super::{logs, merge, security, spec};
-use crate::docker::container::{Config, HostConfig, Resources};
+use crate::docker::container::{Config, HostConfig, Resources, RestartPolicy};
 use crate::error;
 
 const MEMORY_MIN_BYTES: i64 = 6 << 20;
@@ -154,7 +154,15 @@ fn check_modes(config: &Config, host: &HostConfig) -> Result<()> {
 }
 
 fn check_restart(host: &HostConfig) -> Result<()> {
-    let policy = &host.restart_policy;
+    restart_policy(&host.restart_policy)?;
+    if host.auto_remove && !["", "no"].contains(&host.restart_policy.name.as_str()) {
+        return refuse("can't create 'AutoRemove' container with restart policy");
+    }
+    Ok(())
+}
+
+/// Checks what is to happen when a container ends; an empty name is as good as `no`.
+pub fn restart_policy(policy: &RestartPolicy) -> Result<()> {
     let name = policy.name.as_str();
     if !["", "no", "always", "unless-stopped", "on-failure"].contains(&name) {
         return refuse(format!(
@@ -167,14 +175,25 @@ fn check_restart(host: &HostConfig) -> Result<()> {
             "invalid restart policy: maximum retry count can only be used with 'on-failure'",
         );
     }
-    if host.auto_remove && !["", "no"].contains(&name) {
-        return refuse("can't create 'AutoRemove' container with restart policy");
-    }
     Ok(())
 }
 
 /// Checks limits, and fills in those that follow from others.
 pub fn limits(asked: &mut Resources, machine: &Machine) -> Result<()> {
+    if asked.memory == 0 && asked.memory_swap > 0 {
+        return refuse(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        );
+    }
+    limits_of_update(asked, machine)?;
+    if asked.memory > 0 && asked.memory_swap == 0 {
+        asked.memory_swap = asked.memory.saturating_mul(2);
+    }
+    Ok(())
+}
+
+/// Checks limits for a container that has others already: what is zero is left to those.
+pub fn limits_of_update(asked: &mut Resources, machine: &Machine) -> Result<()> {
     memory_limits(asked)?;
     cpu_limits(asked, machine)?;
     if asked.blkio_weight > 0 && !(10..=1000).contains(&asked.blkio_weight) {
@@ -194,11 +213,6 @@ fn memory_limits(asked: &mut Resources) -> Result<()> {
     if memory > 0 && swap > 0 && swap < memory {
         return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
     }
-    if memory == 0 && swap > 0 {
-        return refuse(
-            "You should always set the Memory limit when using Memoryswap limit, see usage",
-        );
-    }
     if let Some(swappiness) = asked.memory_swappiness {
         if !(-1..=100).contains(&swappiness) {
             let range = "valid memory swappiness range is 0-100";
@@ -212,9 +226,6 @@ fn memory_limits(asked: &mut Resources) -> Result<()> {
     if memory > 0 && reservation > 0 && memory < reservation {
         let why = "Minimum memory limit can not be less than memory reservation limit, see usage";
         return refuse(why);
-    }
-    if memory > 0 && swap == 0 {
-        asked.memory_swap = memory.saturating_mul(2);
     }
     Ok(())
 }
@@ -318,7 +329,6 @@ fn fill(host: &mut HostConfig) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::docker::container::RestartPolicy;
 
     fn machine() -> Machine {
         Machine {

@@ -46,6 +46,9 @@ pub struct HostDevice {
     pub access: String,
 }
 
+/// Major and minor numbers of devices by their paths.
+pub type Numbers = BTreeMap<String, (i64, i64)>;
+
 /// What was found out about host and image.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -74,7 +77,7 @@ pub struct Facts {
     /// Devices of `--device`, or all of the host for a privileged container.
     pub devices: Vec<HostDevice>,
     /// Major and minor numbers of the block devices that limits name, by path.
-    pub block_devices: BTreeMap<String, (i64, i64)>,
+    pub block_devices: Numbers,
     /// Capabilities that this process can give.
     pub capabilities: Vec<String>,
     /// The filter of system calls, already chosen and read.
@@ -510,12 +513,12 @@ fn resources(record: &Record, facts: &Facts) -> Result<Resources> {
     let host = &record.host_config;
     Ok(Resources {
         devices: device_rules(record, facts)?,
-        ..limits(&host.resources, facts)
+        ..limits(&host.resources, &facts.block_devices)
     })
 }
 
-/// Translates limits; what is zero or absent stays absent.
-pub fn limits(asked: &crate::docker::container::Resources, facts: &Facts) -> Resources {
+/// Translates limits; what is zero or absent stays absent. `block_devices` has the numbers of the devices that they name.
+pub fn limits(asked: &crate::docker::container::Resources, block_devices: &Numbers) -> Resources {
     let some = |value: i64| (value != 0).then_some(value);
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
     let memory = Memory {
@@ -555,13 +558,16 @@ pub fn limits(asked: &crate::docker::container::Resources, facts: &Facts) -> Res
             .map(|limit| Pids {
                 limit: Some(limit.max(-1)),
             }),
-        block_io: block_io(asked, facts),
+        block_io: block_io(asked, block_devices),
         ..Resources::default()
     }
 }
 
-fn block_io(asked: &crate::docker::container::Resources, facts: &Facts) -> Option<BlockIo> {
-    let number = |path: &String| facts.block_devices.get(path).copied();
+fn block_io(
+    asked: &crate::docker::container::Resources,
+    block_devices: &Numbers,
+) -> Option<BlockIo> {
+    let number = |path: &String| block_devices.get(path).copied();
     let throttle = |devices: &[crate::docker::container::ThrottleDevice]| -> Vec<ThrottleDevice> {
         let device = |device: &crate::docker::container::ThrottleDevice| {
             number(&device.path).map(|(major, minor)| ThrottleDevice {

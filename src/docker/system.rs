@@ -135,6 +135,15 @@ pub struct VolumeCreate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Event {
+    /// The action once more, for old clients; of containers and images only.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub status: String,
+    /// The actor's id once more, for old clients; of containers and images only.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// The image of a container, for old clients.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub from: String,
     /// `container`, `image`, `volume`, `network`, `daemon`.
     #[serde(rename = "Type")]
     pub kind: String,

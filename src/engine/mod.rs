@@ -17,6 +17,7 @@ use crate::volume::Volumes;
 pub mod attach;
 pub mod commit;
 pub mod create;
+pub mod events;
 pub mod exec;
 pub mod files;
 pub mod filter;
@@ -27,7 +28,10 @@ pub mod list;
 pub mod logs;
 pub mod machine;
 pub mod repair;
+pub mod stats;
 pub mod system;
+pub mod top;
+pub mod update;
 pub mod usage;
 pub mod volumes;
 

@@ -123,6 +123,9 @@ const ZEROS: &[(&str, Zero)] = &[
     ("Volumes", Zero::SetMap),
     ("VolumesFrom", Zero::Strings),
     ("WorkingDir", Zero::String),
+    ("from", Zero::String),
+    ("id", Zero::String),
+    ("status", Zero::String),
 ];
 
 /// Structs that serialise as maps because they have flattened parts: our type and its field that they stand in, Go's

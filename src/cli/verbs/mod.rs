@@ -1,6 +1,7 @@
 //! What the commands do: each reads its arguments, calls one operation of the engine, and prints what came back.
 
 pub mod commit;
+pub mod events;
 pub mod exec;
 pub mod images;
 pub mod inspect;
@@ -11,8 +12,11 @@ pub mod monitor;
 pub mod prune;
 pub mod run;
 pub mod session;
+pub mod stats;
 pub mod system;
+pub mod top;
 pub mod transfer;
+pub mod update;
 pub mod volume;
 
 use anyhow::{Context as _, Result};

@@ -1,0 +1,206 @@
+//! `update`: other limits and another restart policy for a container, at once if it runs.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::{Engine, machine};
+use crate::container::{Container, check, spec};
+use crate::docker::container::{ContainerUpdate, HostConfig, Resources};
+use crate::monitor::removal;
+use crate::{cgroup, error, event};
+
+/// Changes a container; what `asked` leaves zero or empty stays as it is. Returns what the user should know.
+///
+/// Errors: `Invalid` for whatever is wrong with the limits, `Conflict` for those that the container's others exclude. Then
+/// nothing is changed.
+pub fn update(
+    engine: &Engine,
+    container: &Container,
+    asked: &ContainerUpdate,
+) -> Result<Vec<String>> {
+    let id = &container.record.id;
+    let mut resources = asked.resources.clone();
+    check::limits_of_update(&mut resources, &machine::limits())?;
+    check::restart_policy(&asked.restart_policy)?;
+    let refused = || format!("Cannot update container {id}");
+    // The new limits are in force before they are written down: what the kernel refuses changes nothing.
+    let attributes = engine.containers.update(id, |record| {
+        let host = merged(&record.host_config, asked, &resources).with_context(refused)?;
+        let status = engine.containers.status(id)?;
+        if status.phase.has_processes() {
+            apply(&status.cgroup, &record.host_config.resources, &resources)
+                .with_context(refused)?;
+        }
+        record.host_config = host;
+        Ok(removal::attributes(record))
+    })?;
+    event::record(&engine.dirs, "container", "update", id, attributes);
+    Ok(Vec::new())
+}
+
+/// Returns the host's part of the configuration with what is asked for.
+fn merged(now: &HostConfig, asked: &ContainerUpdate, new: &Resources) -> Result<HostConfig> {
+    let old = &now.resources;
+    let conflict = |why: &str| Err(error::conflict(format!("Conflicting options: {why}")));
+    for (set, cpus, name) in [
+        (new.cpu_period > 0, old.nano_cpus > 0, "CPU Period"),
+        (new.cpu_quota > 0, old.nano_cpus > 0, "CPU Quota"),
+    ] {
+        if set && cpus {
+            return conflict(&format!(
+                "{name} cannot be updated as NanoCPUs has already been set"
+            ));
+        }
+    }
+    for (other, name) in [(old.cpu_period, "CPU Period"), (old.cpu_quota, "CPU Quota")] {
+        if new.nano_cpus > 0 && other > 0 {
+            return conflict(&format!(
+                "NanoCPUs cannot be updated as {name} has already been set"
+            ));
+        }
+    }
+    if new.memory > 0 && new.memory_swap == 0 && old.memory_swap > 0 && new.memory > old.memory_swap
+    {
+        let why = "Memory limit should be smaller than already set memoryswap limit, \
+                   update the memoryswap at the same time";
+        return Err(error::invalid(why));
+    }
+    let policy = &asked.restart_policy;
+    if now.auto_remove && !matches!(policy.name.as_str(), "" | "no") {
+        let why =
+            "Restart policy cannot be updated because AutoRemove is enabled for the container";
+        return Err(error::invalid(why));
+    }
+    let mut host = now.clone();
+    if !policy.name.is_empty() {
+        host.restart_policy = policy.clone();
+    }
+    let to = &mut host.resources;
+    for (value, new) in [
+        (&mut to.cpu_shares, new.cpu_shares),
+        (&mut to.memory, new.memory),
+        (&mut to.memory_swap, new.memory_swap),
+        (&mut to.memory_reservation, new.memory_reservation),
+        (&mut to.nano_cpus, new.nano_cpus),
+        (&mut to.cpu_period, new.cpu_period),
+        (&mut to.cpu_quota, new.cpu_quota),
+        (&mut to.cpu_realtime_period, new.cpu_realtime_period),
+        (&mut to.cpu_realtime_runtime, new.cpu_realtime_runtime),
+    ] {
+        if new != 0 {
+            *value = new;
+        }
+    }
+    for (value, new) in [
+        (&mut to.cpuset_cpus, &new.cpuset_cpus),
+        (&mut to.cpuset_mems, &new.cpuset_mems),
+    ] {
+        if !new.is_empty() {
+            new.clone_into(value);
+        }
+    }
+    if new.blkio_weight != 0 {
+        to.blkio_weight = new.blkio_weight;
+    }
+    if new.pids_limit.is_some() {
+        to.pids_limit = new.pids_limit;
+    }
+    Ok(host)
+}
+
+/// Changes the limits of a cgroup; `old` is what it has, for a limit that the kernel takes only together with another.
+fn apply(path: &str, old: &Resources, new: &Resources) -> Result<()> {
+    let mut wanted = spec::limits(new, &spec::Numbers::new());
+    // v1 writes memory and swap in an order that depends on both, and v2 takes the swap without the memory.
+    if let Some(memory) = &mut wanted.memory {
+        let some = |value: i64| Some(value).filter(|value| *value != 0);
+        if memory.swap.is_some() {
+            memory.limit = memory.limit.or(some(old.memory));
+        } else if memory.limit.is_some() {
+            memory.swap = some(old.memory_swap);
+        }
+    }
+    let host = cgroup::layout::detect()?;
+    cgroup::open(&host, Path::new(path))?.update(&host, &wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::container::RestartPolicy;
+
+    #[test]
+    fn what_is_not_asked_for_stays() {
+        let now = HostConfig {
+            resources: Resources {
+                memory: 64 << 20,
+                memory_swap: 128 << 20,
+                cpuset_cpus: "0".into(),
+                ..Resources::default()
+            },
+            ..HostConfig::default()
+        };
+        let new = Resources {
+            memory: 100 << 20,
+            pids_limit: Some(-1),
+            ..Resources::default()
+        };
+        let host = merged(&now, &ContainerUpdate::default(), &new).unwrap();
+        assert_eq!(host.resources.memory, 100 << 20);
+        assert_eq!(host.resources.memory_swap, 128 << 20);
+        assert_eq!(host.resources.cpuset_cpus, "0");
+        assert_eq!(host.resources.pids_limit, Some(-1));
+        assert_eq!(host.restart_policy, now.restart_policy);
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_refused() {
+        let check = |now: &HostConfig, asked: &ContainerUpdate, want: &str| {
+            let refused = merged(now, asked, &asked.resources).unwrap_err();
+            assert_eq!(refused.to_string(), want);
+        };
+        let with = |resources: Resources| ContainerUpdate {
+            resources,
+            ..ContainerUpdate::default()
+        };
+        let now = HostConfig {
+            auto_remove: true,
+            resources: Resources {
+                nano_cpus: 1,
+                memory: 1,
+                memory_swap: 2,
+                ..Resources::default()
+            },
+            ..HostConfig::default()
+        };
+        check(
+            &now,
+            &with(Resources {
+                cpu_quota: 5000,
+                ..Resources::default()
+            }),
+            "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set",
+        );
+        check(
+            &now,
+            &with(Resources {
+                memory: 3,
+                ..Resources::default()
+            }),
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        );
+        let policy = ContainerUpdate {
+            restart_policy: RestartPolicy {
+                name: "always".into(),
+                maximum_retry_count: 0,
+            },
+            ..ContainerUpdate::default()
+        };
+        check(
+            &now,
+            &policy,
+            "Restart policy cannot be updated because AutoRemove is enabled for the container",
+        );
+    }
+}
