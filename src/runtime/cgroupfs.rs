@@ -84,8 +84,10 @@ pub(super) fn make(
                 ),
                 host,
             ) {
+                // A clone that is attached nowhere cannot be cloned again before kernel 6.15.
                 (Err(error), Some(host)) if refused(&error) => {
-                    clone_tree(host.as_fd(), false).or_fail(|| "clone /sys/fs/cgroup".to_owned())?
+                    rustix::io::fcntl_dupfd_cloexec(host, 0)
+                        .or_fail(|| "clone /sys/fs/cgroup".to_owned())?
                 }
                 (mount, _) => mount.or_fail(|| "mount cgroup2".to_owned())?,
             };

@@ -2,9 +2,9 @@
 //!
 //! A /dev of our own is a detached tmpfs that nobody else can reach while it is filled, so no link of the image can lead
 //! elsewhere (CVE-2026-41579, CVE-2026-47766). In a user namespace nobody may make nodes; there they are clones of nodes
-//! that the parent has made in a tmpfs that is attached nowhere.
+//! that the parent has made in a tmpfs that nobody else sees.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use crate::error;
 use crate::oci::runtime::linux::Linux;
 use crate::sys::mount::{FsOption, attach, clone_tree, detached};
 use crate::sys::rooted::Root;
+use crate::sys::thread::with_own_mounts;
 
 /// What every container has (runtime-spec config-linux.md, Default Devices).
 const DEFAULT: [(&str, u32, u32); 6] = [
@@ -112,33 +113,47 @@ pub(super) fn plan(linux: &Linux) -> Result<Vec<Node>> {
 
 /// Makes the nodes for a container in a user namespace, owned as its maps say; the child attaches them.
 pub(super) fn make_clones(nodes: &mut [Node], linux: &Linux) -> Result<()> {
-    let options = [FsOption::Value("mode", "0700")];
-    let directory = detached("tmpfs", &options, MountAttrFlags::empty())
-        .context("make a tmpfs for device nodes")?;
-    for (index, node) in nodes.iter_mut().enumerate() {
-        let name = CString::new(index.to_string())?;
-        let make = || -> std::io::Result<OwnedFd> {
-            mknodat(&directory, &*name, node.kind, Mode::empty(), node.device)?;
-            let id = |maps, id| host_id(maps, id).unwrap_or(id);
-            let uid = Uid::from_raw(id(&linux.uid_mappings, node.uid));
-            let gid = Gid::from_raw(id(&linux.gid_mappings, node.gid));
-            let flags = rustix::fs::AtFlags::empty();
-            chownat(&directory, &*name, Some(uid), Some(gid), flags)?;
-            rustix::fs::chmodat(&directory, &*name, node.mode, flags)?;
-            let made = openat(
-                &directory,
-                &*name,
-                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?;
-            clone_tree(made.as_fd(), false)
-        };
-        node.clone = Some(make().with_context(|| format!("make device {}", node.path.display()))?);
-    }
-    Ok(())
+    // Before kernel 6.15 only what is attached can be cloned, and among the host's mounts nothing is to show.
+    with_own_mounts(|| -> Result<()> {
+        let options = [FsOption::Value("mode", "0700")];
+        let directory = detached("tmpfs", &options, MountAttrFlags::empty())
+            .context("make a tmpfs for device nodes")?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let cover = rustix::fs::open("/dev", flags, Mode::empty()).context("open /dev")?;
+        attach(directory.as_fd(), cover.as_fd()).context("attach a tmpfs for device nodes")?;
+        for (index, node) in nodes.iter_mut().enumerate() {
+            let name = CString::new(index.to_string())?;
+            let made = make_clone(directory.as_fd(), &name, node, linux)
+                .with_context(|| format!("make device {}", node.path.display()))?;
+            node.clone = Some(made);
+        }
+        Ok(())
+    })
+    .context("leave the host's mounts")?
+}
+
+/// Makes `node` as `name` in `directory`, and returns a mount of it alone.
+fn make_clone(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    node: &Node,
+    linux: &Linux,
+) -> std::io::Result<OwnedFd> {
+    mknodat(directory, name, node.kind, Mode::empty(), node.device)?;
+    let id = |maps, id| host_id(maps, id).unwrap_or(id);
+    let uid = Uid::from_raw(id(&linux.uid_mappings, node.uid));
+    let gid = Gid::from_raw(id(&linux.gid_mappings, node.gid));
+    let none = rustix::fs::AtFlags::empty();
+    chownat(directory, name, Some(uid), Some(gid), none)?;
+    rustix::fs::chmodat(directory, name, node.mode, none)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = openat(directory, name, flags, Mode::empty())?;
+    clone_tree(made.as_fd(), false)
 }
 
 /// Fills `dev`, /dev or a tmpfs that is to become it, with nodes, links and the directories `directories`.
+///
+/// In a user namespace, [`attach_clones`] completes it once it is attached.
 pub(super) fn fill(
     dev: BorrowedFd<'_>,
     nodes: &[Node],
@@ -149,19 +164,36 @@ pub(super) fn fill(
             .or_fail(|| format!("make /dev/{}", directory.display()))?;
     }
     for node in nodes {
-        let Ok(inner) = node.path.strip_prefix("/dev") else {
-            continue;
-        };
-        // Nearly every node lies in /dev itself; for the others it is the root that they cannot leave.
-        let mut components = inner.components();
-        if let (Some(name), None) = (components.next(), components.next()) {
-            make_node(dev, name.as_os_str(), node)?;
-        } else {
-            let dev = rustix::io::fcntl_dupfd_cloexec(dev, 0).or_fail(|| "open /dev".to_owned())?;
-            place(&Root::from_dir(dev), inner, node)?;
-        }
+        in_dev(dev, node, make_node)?;
     }
     make_links(dev)
+}
+
+/// Attaches the clones among the nodes of `dev`, a /dev that is attached itself: before kernel 6.15 nothing can be attached
+/// to what is not.
+pub(super) fn attach_clones(dev: BorrowedFd<'_>, nodes: &[Node]) -> Result<(), Failure> {
+    for node in nodes.iter().filter(|node| node.clone.is_some()) {
+        in_dev(dev, node, attach_clone)?;
+    }
+    Ok(())
+}
+
+/// What is done with a node: a directory, the name in it, and the node.
+type Act = fn(BorrowedFd<'_>, &OsStr, &Node) -> Result<(), Failure>;
+
+/// Does `act` if the node lies in /dev.
+fn in_dev(dev: BorrowedFd<'_>, node: &Node, act: Act) -> Result<(), Failure> {
+    let Ok(inner) = node.path.strip_prefix("/dev") else {
+        return Ok(());
+    };
+    // Nearly every node lies in /dev itself; for the others it is the root that they cannot leave.
+    let mut components = inner.components();
+    if let (Some(name), None) = (components.next(), components.next()) {
+        act(dev, name.as_os_str(), node)
+    } else {
+        let dev = rustix::io::fcntl_dupfd_cloexec(dev, 0).or_fail(|| "open /dev".to_owned())?;
+        place(&Root::from_dir(dev), inner, node, act)
+    }
 }
 
 /// Makes the nodes that lie elsewhere than in a /dev of our own; `in_dev` says whether those in /dev are among them.
@@ -169,9 +201,11 @@ pub(super) fn place_all(root: &Root, nodes: &[Node], in_dev: bool) -> Result<(),
     if in_dev {
         let dev = open_dev(root)?;
         fill(dev.as_fd(), nodes, &[])?;
+        attach_clones(dev.as_fd(), nodes)?;
     }
     for node in nodes.iter().filter(|node| !node.path.starts_with("/dev")) {
-        place(root, &node.path, node)?;
+        place(root, &node.path, node, make_node)?;
+        place(root, &node.path, node, attach_clone)?;
     }
     Ok(())
 }
@@ -194,31 +228,26 @@ pub(super) fn open_dev(root: &Root) -> Result<OwnedFd, Failure> {
     open().or_fail(|| "open /dev, which must be a directory".to_owned())
 }
 
-fn place(root: &Root, path: &Path, node: &Node) -> Result<(), Failure> {
+fn place(root: &Root, path: &Path, node: &Node, act: Act) -> Result<(), Failure> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let locate = || {
         root.create_dir_all(parent, Mode::from_raw_mode(0o755))?;
         root.locate(path)
     };
     let location = locate().or_fail(|| format!("make device {}", node.path.display()))?;
-    make_node(location.dir.as_fd(), &location.name, node)
+    act(location.dir.as_fd(), &location.name, node)
 }
 
+/// Makes a node, or the file that its clone is attached to.
 fn make_node(directory: BorrowedFd<'_>, name: &OsStr, node: &Node) -> Result<(), Failure> {
     let make = || -> std::io::Result<()> {
-        if let Some(clone) = &node.clone {
+        if node.clone.is_some() {
             let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
             // What is there already may be anything: it is covered, never opened for real.
-            let made = openat(directory, name, flags | OFlags::EXCL, Mode::RUSR);
-            if let Err(errno) = made
-                && errno != Errno::EXIST
-            {
-                return Err(errno.into());
-            }
-            drop(made);
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let target = openat(directory, name, flags, Mode::empty())?;
-            return attach(clone.as_fd(), target.as_fd());
+            return match openat(directory, name, flags | OFlags::EXCL, Mode::RUSR) {
+                Ok(_) | Err(Errno::EXIST) => Ok(()),
+                Err(errno) => Err(errno.into()),
+            };
         }
         match mknodat(directory, name, node.kind, node.mode, node.device) {
             Ok(()) => {}
@@ -234,6 +263,19 @@ fn make_node(directory: BorrowedFd<'_>, name: &OsStr, node: &Node) -> Result<(),
         Ok(())
     };
     make().or_fail(|| format!("make device {}", node.path.display()))
+}
+
+/// Attaches the clone of a node, if it has one, to the file that [`make_node`] has made.
+fn attach_clone(directory: BorrowedFd<'_>, name: &OsStr, node: &Node) -> Result<(), Failure> {
+    let Some(clone) = &node.clone else {
+        return Ok(());
+    };
+    let put = || -> std::io::Result<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let target = openat(directory, name, flags, Mode::empty())?;
+        attach(clone.as_fd(), target.as_fd())
+    };
+    put().or_fail(|| format!("attach device {}", node.path.display()))
 }
 
 fn make_links(dev: BorrowedFd<'_>) -> Result<(), Failure> {

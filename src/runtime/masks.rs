@@ -85,7 +85,7 @@ fn make_read_only(root: &Root, path: &Path) -> io::Result<()> {
 
 fn mask(root: &Root, plan: &RootPlan) -> Result<(), Failure> {
     let mut null = None;
-    let mut empty = None;
+    let mut empty: Option<OwnedFd> = None;
     for path in &plan.masked {
         let what = || format!("can't mask path {:?}", path.display().to_string());
         let Some(target) = existing(root.handle(path)).or_fail(what)? else {
@@ -93,22 +93,26 @@ fn mask(root: &Root, plan: &RootPlan) -> Result<(), Failure> {
         };
         let found = statat(&target, "", AtFlags::EMPTY_PATH).or_fail(what)?;
         let cover = if FileType::from_raw_mode(found.st_mode).is_dir() {
-            if empty.is_none() {
-                empty = Some(empty_directory().or_fail(what)?);
-            }
-            &mut empty
+            // All share one file system: an instance per directory costs more than everything else here. The first
+            // covers a directory itself, for kernels before 6.15 clone only what is attached.
+            let Some(empty) = &empty else {
+                let first = empty_directory().or_fail(what)?;
+                attach(first.as_fd(), target.as_fd()).or_fail(what)?;
+                empty = Some(first);
+                continue;
+            };
+            empty
         } else {
             if null.is_none() {
                 null = Some(open_null().or_fail(|| "open the host's /dev/null".to_owned())?);
             }
-            &mut null
+            match &null {
+                Some(null) => null,
+                None => continue,
+            }
         };
-        // All share one file system: an instance per directory costs more than everything else here.
-        let cover = cover.as_ref().map(|cover| clone_tree(cover.as_fd(), false));
-        let cover = cover.transpose().or_fail(what)?;
-        if let Some(cover) = cover {
-            attach(cover.as_fd(), target.as_fd()).or_fail(what)?;
-        }
+        let cover = clone_tree(cover.as_fd(), false).or_fail(what)?;
+        attach(cover.as_fd(), target.as_fd()).or_fail(what)?;
     }
     Ok(())
 }

@@ -135,7 +135,8 @@ fn put_new(
         return mount_by_old_call(fs, options, target.as_fd()).or_fail(|| mounting(mount));
     }
     let made = make(fs, options, plan).or_fail(|| mounting(mount))?;
-    if fs.kind == "tmpfs" && mount.destination == Path::new("/dev") {
+    let is_dev = fs.kind == "tmpfs" && mount.destination == Path::new("/dev");
+    if is_dev {
         let later = plan.mounts[later..].iter();
         let later = later.map(|mount| (mount.destination.as_path(), mount.is_directory));
         devices::fill(made.as_fd(), &plan.nodes, &devices::directories_for(later))?;
@@ -147,6 +148,9 @@ fn put_new(
             .or_fail(|| format!("{}: copy what it covers", mounting(mount)))?;
     }
     attach_at(mount, made.as_fd(), target.as_fd())?;
+    if is_dev {
+        devices::attach_clones(made.as_fd(), &plan.nodes)?;
+    }
     change_made(mount, made.as_fd())?;
     if mount.destination == Path::new("/dev/pts") {
         assembly.pts = Some(copy(made.as_fd()).or_fail(|| mounting(mount))?);
