@@ -4,7 +4,8 @@
 #   ./test.sh               exit code 0 if all is well
 #
 # Tests that fail are run once more, one at a time: what passes then depends on luck, which is said loudly at the end, and
-# what fails again is an error. Nothing is fetched but the Debian packages below and the crates of Cargo.lock.
+# what fails again is an error. Nothing is fetched but the Debian packages below, Debian's kernel for virtual
+# machines, and the crates of Cargo.lock.
 set -u
 cd "$(dirname "$0")" || exit 1
 
@@ -21,8 +22,10 @@ cc:gcc
 cp:coreutils
 ip:iproute2
 nft:nftables
+qemu-system-x86_64:qemu-system-x86
 setsid:util-linux
 strace:strace
+strip:binutils
 tar:tar
 xz:xz-utils
 '

@@ -14,3 +14,4 @@ mod run;
 mod sandbox;
 mod session;
 mod tidy;
+mod v2;

@@ -32,7 +32,7 @@ const APPLETS: &str = "cat chmod chown cut date dd echo env expr false grep head
                        unshare wc";
 
 /// Returns Debian's static busybox.
-fn busybox() -> &'static Path {
+pub(crate) fn busybox() -> &'static Path {
     let path = Path::new("/usr/bin/busybox");
     assert!(
         path.exists(),

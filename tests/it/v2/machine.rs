@@ -1,0 +1,283 @@
+//! A virtual machine of the test's own: Debian's kernel, an initramfs made here, and what it says on its serial lines.
+//!
+//! ```text
+//! ttyS0  the console: the kernel's messages and everything that goes wrong     shown when a test fails
+//! ttyS1  the results, a line each                                              returned
+//! ```
+//!
+//! Nothing of it is installed on the host. The kernel's package is fetched once by `apt-get download`, and what is needed
+//! of it is kept below cargo's target directory.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Debian's smallest kernel for virtual machines; the name is that of an empty package which needs the newest one.
+const KERNEL: &str = "linux-image-cloud-amd64";
+
+/// Modules that containers need and this kernel does not have built in.
+const MODULES: [&str; 9] = [
+    "overlay",
+    "veth",
+    "bridge",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_masq",
+    "nft_nat",
+    "nft_ct",
+    "nft_redir",
+];
+
+/// What became of a machine.
+pub(crate) struct Outcome {
+    /// The lines of `ttyS1`, as far as they are complete.
+    pub(crate) results: Vec<String>,
+    /// Everything of `ttyS0`.
+    pub(crate) console: String,
+    /// Whether it switched itself off before the deadline.
+    pub(crate) ended: bool,
+}
+
+/// Files of the initramfs: path in it, mode, content. Directories come before what is in them.
+pub(crate) type Files = Vec<(String, u32, Vec<u8>)>;
+
+/// Boots a machine whose first process is `/init` of `files`, and waits until it switches itself off.
+///
+/// `files` gets the kernel's modules, and their list, in the order of their needs, as `/modules/order`.
+pub(crate) fn boot(mut files: Files, dir: &Path, deadline: Duration) -> Outcome {
+    let kernel = kernel();
+    files.extend(modules(&kernel));
+    let initramfs = dir.join("initramfs");
+    fs::write(&initramfs, archive(&files)).unwrap();
+    let (console, results) = (dir.join("console"), dir.join("results"));
+    let mut command = Command::new("qemu-system-x86_64");
+    // TCG works everywhere, also inside a virtual machine that passes on no virtualisation.
+    command.args(
+        "-accel tcg -cpu max -smp 2 -m 1024 -nodefaults -no-user-config -no-reboot".split(' '),
+    );
+    command.args(["-display", "none"]);
+    command.arg("-kernel").arg(kernel.join("vmlinuz"));
+    command.arg("-initrd").arg(&initramfs);
+    command.args([
+        "-append",
+        "console=ttyS0 panic=-1 loglevel=5 mitigations=off",
+    ]);
+    for file in [&console, &results] {
+        command
+            .arg("-serial")
+            .arg(format!("file:{}", file.display()));
+    }
+    let mut machine = command
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("these tests need qemu-system-x86_64: apt-get install qemu-system-x86");
+    let ended = wait(&mut machine, deadline);
+    let text =
+        |file: &Path| String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned();
+    let said = text(&results);
+    Outcome {
+        // The last line may be half a line.
+        results: said
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| line.trim_end().to_owned())
+            .collect(),
+        console: text(&console),
+        ended,
+    }
+}
+
+/// Waits for the machine's end, or brings it about at the deadline; returns whether it came by itself.
+fn wait(machine: &mut std::process::Child, deadline: Duration) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < deadline {
+        if let Some(status) = machine.try_wait().unwrap() {
+            assert!(status.success(), "qemu ended with {status}");
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    machine.kill().unwrap();
+    machine.wait().unwrap();
+    false
+}
+
+/// Returns the directory with the kernel's `vmlinuz` and `modules/`, which is made if this is the first time.
+fn kernel() -> PathBuf {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernel");
+    if cache.exists() {
+        return cache;
+    }
+    let work = cache.with_extension(format!("{}", std::process::id()));
+    fs::create_dir_all(&work).unwrap();
+    let (version, archive) = fetch(&work).unwrap_or_else(|_| {
+        // Lists that are missing, or older than the archive is.
+        output(Command::new("apt-get").args(["update", "-q"])).unwrap();
+        fetch(&work).unwrap()
+    });
+    output(
+        Command::new("dpkg-deb")
+            .arg("-x")
+            .arg(&archive)
+            .arg(work.join("package")),
+    )
+    .unwrap();
+    fs::rename(
+        work.join("package/boot").join(format!("vmlinuz-{version}")),
+        work.join("vmlinuz"),
+    )
+    .unwrap();
+    fs::rename(
+        work.join("package/lib/modules")
+            .join(version)
+            .join("kernel"),
+        work.join("modules"),
+    )
+    .unwrap();
+    fs::remove_dir_all(work.join("package")).unwrap();
+    fs::remove_file(archive).unwrap();
+    // Somebody who was faster has the same.
+    if fs::rename(&work, &cache).is_err() {
+        fs::remove_dir_all(&work).unwrap();
+    }
+    cache
+}
+
+/// Fetches the kernel's package; returns the kernel's version and the package.
+fn fetch(work: &Path) -> Result<(String, PathBuf), String> {
+    let depends = output(Command::new("apt-cache").args(["depends", "--important", KERNEL]))?;
+    let version = depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: linux-image-"))
+        .ok_or_else(|| format!("the package lists lack {KERNEL}"))?;
+    let package = format!("linux-image-{version}");
+    output(
+        Command::new("apt-get")
+            .args(["download", "-q", &package])
+            .current_dir(work),
+    )?;
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
+    let found = fs::read_dir(work)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(is_package);
+    let archive = found.ok_or_else(|| format!("{package} did not arrive"))?;
+    Ok((version.to_owned(), archive))
+}
+
+/// Runs `command`, and returns what it says.
+fn output(command: &mut Command) -> Result<String, String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {output:?}"));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Returns [`MODULES`], with those that they need before them.
+fn modules(kernel: &Path) -> Files {
+    let mut found = Vec::new();
+    collect(&kernel.join("modules"), &mut found);
+    let mut loaded = BTreeSet::new();
+    let mut files = vec![("modules".to_owned(), 0o040_755, Vec::new())];
+    let mut order = String::new();
+    // Every name is pushed again behind what it needs.
+    let mut waiting: Vec<String> = MODULES.iter().rev().map(|&name| name.to_owned()).collect();
+    while let Some(name) = waiting.pop() {
+        if loaded.contains(&name) {
+            continue;
+        }
+        let path = found
+            .iter()
+            .find(|path| {
+                path.file_stem()
+                    .is_some_and(|stem| stem.to_string_lossy().replace('-', "_") == name)
+            })
+            .unwrap_or_else(|| panic!("the kernel has no module {name}"));
+        let content = fs::read(path).unwrap();
+        let missing: Vec<String> = needs(&content)
+            .into_iter()
+            .filter(|need| !loaded.contains(need))
+            .collect();
+        if missing.is_empty() {
+            order.push_str(&name);
+            order.push('\n');
+            files.push((format!("modules/{name}.ko"), 0o100_644, content));
+            loaded.insert(name);
+        } else {
+            waiting.push(name);
+            waiting.extend(missing);
+        }
+    }
+    files.push(("modules/order".to_owned(), 0o100_644, order.into_bytes()));
+    files
+}
+
+fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "ko") {
+            found.push(path);
+        }
+    }
+}
+
+/// Reads which modules a module needs from its `.modinfo`: texts that end in a zero, one of them `depends=A,B`.
+fn needs(module: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"\0depends=";
+    let start = module
+        .windows(KEY.len())
+        .position(|window| window == KEY)
+        .unwrap()
+        + KEY.len();
+    let list: Vec<u8> = module[start..]
+        .iter()
+        .copied()
+        .take_while(|&byte| byte != 0)
+        .collect();
+    String::from_utf8(list)
+        .unwrap()
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(|name| name.replace('-', "_"))
+        .collect()
+}
+
+/// Writes a cpio archive as the kernel reads it (Documentation/driver-api/early-userspace/buffer-format.rst).
+fn archive(files: &Files) -> Vec<u8> {
+    let mut out = Vec::new();
+    let trailer = [("TRAILER!!!".to_owned(), 0, Vec::new())];
+    for (number, (name, mode, content)) in files.iter().chain(&trailer).enumerate() {
+        let fields = [
+            number,
+            *mode as usize,
+            0,
+            0,
+            1,
+            0,
+            content.len(),
+            0,
+            0,
+            0,
+            0,
+            name.len() + 1,
+            0,
+        ];
+        out.extend_from_slice(b"070701");
+        for field in fields {
+            out.extend_from_slice(format!("{field:08X}").as_bytes());
+        }
+        out.extend_from_slice(name.as_bytes());
+        out.push(0);
+        out.resize(out.len().next_multiple_of(4), 0);
+        out.extend_from_slice(content);
+        out.resize(out.len().next_multiple_of(4), 0);
+    }
+    out
+}
