@@ -19,15 +19,22 @@ needed='
 cc:gcc
 /usr/include/stdio.h:libc6-dev
 /bin/busybox:busybox-static
+bzip2:bzip2
 cp:coreutils
+dockerd:docker.io
+gzip:gzip
 ip:iproute2
 nft:nftables
+podman:podman
 qemu-system-x86_64:qemu-system-x86
 setsid:util-linux
+skopeo:skopeo
 strace:strace
 strip:binutils
 tar:tar
+umoci:umoci
 xz:xz-utils
+zstd:zstd
 '
 missing=
 for pair in $needed; do
@@ -41,13 +48,14 @@ if [ -n "$missing" ]; then
   command -v apt-get >/dev/null ||
     fail "these are missing, and this is no Debian or Ubuntu to install them with apt-get:$missing"
   say "installing$missing"
-  export DEBIAN_FRONTEND=noninteractive
+  # Tests start the daemons that they need, on machines of their own; RUNLEVEL keeps the packages from starting theirs.
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
   # The lists of a fresh machine are empty or old; with newer ones the second attempt succeeds.
   # shellcheck disable=SC2086
-  apt-get install -y -qq $missing >/dev/null 2>&1 || {
+  apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1 || {
     apt-get update -qq || fail "apt-get update failed"
     # shellcheck disable=SC2086
-    apt-get install -y -qq $missing >/dev/null || fail "apt-get install failed:$missing"
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null || fail "apt-get install failed:$missing"
   }
 fi
 command -v cargo >/dev/null || { [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"; }

@@ -8,10 +8,13 @@
 )]
 
 mod cgroup;
+mod interop;
 mod lifecycle;
 mod oci;
+mod peers;
 mod run;
 mod sandbox;
 mod session;
 mod tidy;
+mod tree;
 mod v2;
