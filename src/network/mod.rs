@@ -1,3 +1,5 @@
-//! Networks of containers, and the files that tell a container its names and name servers.
+//! The network of containers: their files, their names, their published ports.
 
+pub mod events;
 pub mod files;
+pub mod proxy;

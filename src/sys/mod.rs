@@ -5,10 +5,12 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod datagram;
 pub mod fallback;
 pub mod fdpass;
 pub mod kernel;
 pub mod mount;
+pub mod netns;
 pub mod process;
 pub mod rooted;
 pub mod schedule;
