@@ -29,7 +29,7 @@ const SOURCE_BATCH: usize = 64;
 /// How long no connection is accepted after descriptors ran out, unless one is closed before.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often a client that says nothing is asked whether it lives, so that it does not hold a connection for ever.
-const KEEPALIVE: Duration = Duration::from_mins(1);
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A port that is published, and where its clients are passed to.
 #[derive(Debug)]
