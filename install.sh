@@ -56,7 +56,7 @@ install -m 755 "$built" "$prefix/bin/.aril.new"
 mv -f "$prefix/bin/.aril.new" "$prefix/bin/aril"
 ln -sf aril "$prefix/bin/aril-oci"
 aril=$prefix/bin/aril
-"$aril" man > "$prefix/share/man/man1/aril.1"
+"$aril" man --into "$prefix/share/man/man1"
 "$aril" completion bash > "$prefix/share/bash-completion/completions/aril"
 "$aril" completion zsh > "$prefix/share/zsh/site-functions/_aril"
 "$aril" completion fish > "$prefix/share/fish/vendor_completions.d/aril.fish"
