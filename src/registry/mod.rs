@@ -1,7 +1,26 @@
-//! The client of the distribution-spec: manifests, blobs, tags and uploads of one registry, over its endpoints.
+//! The client of the distribution-spec.
 //!
 //! ```text
 //! endpoint     where and how a registry is reached: data, made by the configuration
+//! source       a repository over its endpoints: mirrors, then the registry; blobs as streams that outlive connections
+//! client       one endpoint: manifests, blobs, lists of tags                                 (manifest)
+//! upload       one endpoint: blobs and manifests to it
+//! auth         challenges, credentials, tokens                                               (challenge)
+//! http         one request over kept connections; redirects, timeouts, an end on demand      (tls, proxy, trouble)
+//! failure      what can go wrong, for those who branch on it                                 (retry)
 //! ```
+//!
+//! This folder knows no image store: what it gives are bytes, and whoever takes them verifies them.
 
+pub mod auth;
+mod challenge;
+pub mod client;
 pub mod endpoint;
+pub mod failure;
+pub mod http;
+pub mod manifest;
+mod proxy;
+mod retry;
+pub mod source;
+mod tls;
+mod trouble;
