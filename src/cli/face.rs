@@ -109,6 +109,15 @@ impl Failed {
         self.options_of("run").code(code)
     }
 
+    /// Returns it as one of the engine before there was a container; of one that says nothing, only the code stays.
+    #[must_use]
+    pub fn of_engine(self, command: &'static str) -> Failed {
+        if self.errors.is_empty() {
+            return self;
+        }
+        self.options_of(command)
+    }
+
     /// Returns the failures of several objects of one command as one, if there are any: a line each, exit code 1.
     pub fn all(failures: Vec<Failed>) -> Result<(), Failed> {
         if failures.is_empty() {

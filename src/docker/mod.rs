@@ -7,6 +7,7 @@ pub mod container;
 pub mod image;
 pub mod inspect;
 pub mod network;
+pub mod progress;
 pub mod system;
 
 /// Returns whether a value is its type's default, for fields that Go omits when they are empty.

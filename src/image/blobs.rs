@@ -18,7 +18,7 @@ use super::Images;
 use crate::error;
 use crate::oci::digest::{self, Hasher};
 use crate::oci::image::DOCUMENT_MAX_BYTES;
-use crate::store::{Durability, unique, write_atomic};
+use crate::store::{Durability, FileLock, unique, write_atomic};
 
 /// How much of a blob is read at a time when it is only hashed.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -93,6 +93,35 @@ pub(crate) fn discard(images: &Images, digest: &Digest) -> Result<()> {
     }
 }
 
+/// Removes a blob that is damaged, so that it can be fetched again.
+pub fn discard_damaged(images: &Images, digest: &Digest) -> Result<()> {
+    // The collector is kept out.
+    let _store = FileLock::shared(&images.dirs().lock(super::gc::STORE_LOCK))?;
+    discard(images, digest)
+}
+
+/// Removes what is there of an incomplete blob, unless somebody is writing it.
+pub fn forget_part(images: &Images, digest: &Digest) -> Result<()> {
+    let path = part_path(images, digest)?;
+    let context = || format!("remove {}", path.display());
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.with_context(context)?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(()),
+        other => other.with_context(context)?,
+    }
+    let inode = file.metadata().with_context(context)?.ino();
+    if std::fs::metadata(&path).is_ok_and(|named| named.ino() != inode) {
+        return Ok(());
+    }
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(context),
+        _ => Ok(()),
+    }
+}
+
 /// Returns the digests of all blobs.
 pub fn list(images: &Images) -> Result<Vec<Digest>> {
     let mut all = Vec::new();
@@ -141,12 +170,7 @@ pub fn begin(
     size: u64,
     waiting: &mut dyn FnMut(),
 ) -> Result<Option<Part>> {
-    let (algorithm, hex) = digest::path_parts(digest)?;
-    let name = match algorithm {
-        "sha256" => format!("{hex}.part"),
-        other => format!("{other}-{hex}.part"),
-    };
-    let path = images.dirs().ingest().join(name);
+    let path = part_path(images, digest)?;
     loop {
         if contains(images, digest)? {
             return Ok(None);
@@ -175,6 +199,15 @@ pub fn begin(
             return Ok(Some(part));
         }
     }
+}
+
+fn part_path(images: &Images, digest: &Digest) -> Result<PathBuf> {
+    let (algorithm, hex) = digest::path_parts(digest)?;
+    let name = match algorithm {
+        "sha256" => format!("{hex}.part"),
+        other => format!("{other}-{hex}.part"),
+    };
+    Ok(images.dirs().ingest().join(name))
 }
 
 /// Begins to write a blob whose digest will only be known at its end; it is removed if it is not completed.
@@ -245,6 +278,19 @@ impl Part {
     pub fn complete(self, images: &Images) -> Result<(Digest, u64)> {
         let (part, digest, size) = self.verify()?;
         part.install(images, &digest)?;
+        Ok((digest, size))
+    }
+
+    /// Makes it a blob that survives a power cut once this has returned, as documents must.
+    pub fn complete_synced(self, images: &Images) -> Result<(Digest, u64)> {
+        let context = || format!("sync {}", self.path.display());
+        self.file.sync_data().with_context(context)?;
+        let (digest, size) = self.complete(images)?;
+        let path = path(images, &digest)?;
+        if let Some(folder) = path.parent() {
+            let folder = File::open(folder).and_then(|folder| folder.sync_all());
+            folder.with_context(|| format!("sync the folder of {}", path.display()))?;
+        }
         Ok((digest, size))
     }
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 use oci_spec::image::Descriptor;
 
 use crate::error;
+use crate::oci::image::ImageConfig;
 
 /// Operating system, architecture and its variant, in the names of Go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,13 @@ impl Platform {
             _ if self.variant == other.variant => Some(0),
             _ => other.variant.is_empty().then_some(1),
         }
+    }
+
+    /// Returns whether an image is for this architecture, and runs on it.
+    pub fn has(&self, config: &ImageConfig) -> bool {
+        let variant = config.variant.as_deref().unwrap_or_default();
+        let found = normal(&config.os, &config.architecture, variant);
+        found.architecture == self.architecture && self.fit(&found).is_some()
     }
 
     /// Returns which of `descriptors` fits best, the first of equals; one without a platform fits when nothing else does.

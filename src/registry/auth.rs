@@ -194,7 +194,8 @@ fn token(answer: &TokenAnswer, bearer: &Bearer) -> Result<Token, Failure> {
         let why = format!("the token server {} gave no token", bearer.realm);
         return Err(Failure::Wrong(why));
     }
-    let life = Duration::from_secs(answer.expires_in).max(LIFE_MIN) - SLACK;
+    let life = Duration::from_secs(answer.expires_in).max(LIFE_MIN);
+    let life = life.saturating_sub(SLACK);
     Ok(Token {
         secret: Secret::new(text),
         until: Instant::now() + life,
@@ -349,7 +350,12 @@ pub(crate) fn form_encode(pairs: &[(&str, &str)]) -> String {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                     text.push(char::from(byte));
                 }
-                other => text.push_str(&format!("%{other:02X}")),
+                other => {
+                    text.push('%');
+                    for digit in [other >> 4, other & 15] {
+                        text.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
+                    }
+                }
             }
         }
     }

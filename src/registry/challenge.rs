@@ -122,39 +122,43 @@ fn value_of(text: &str) -> (String, &str) {
 mod tests {
     use super::*;
 
-    fn check(headers: &[&str], expected: Option<Challenge>) {
-        assert_eq!(choose(headers.iter().copied()), expected, "{headers:?}");
+    fn check(headers: &[&str], expected: Option<&Challenge>) {
+        assert_eq!(
+            choose(headers.iter().copied()).as_ref(),
+            expected,
+            "{headers:?}"
+        );
     }
 
-    fn bearer(realm: &str, service: &str, scope: &str, error: &str) -> Option<Challenge> {
-        Some(Challenge::Bearer(Bearer {
+    fn bearer(realm: &str, service: &str, scope: &str, error: &str) -> Challenge {
+        Challenge::Bearer(Bearer {
             realm: realm.to_owned(),
             service: service.to_owned(),
             scope: scope.to_owned(),
             error: error.to_owned(),
-        }))
+        })
     }
 
     #[test]
     fn challenges_are_read_however_they_are_written() {
         check(&[], None);
         check(&["Negotiate"], None);
-        check(&["Basic realm=\"x\""], Some(Challenge::Basic));
-        check(&["basic"], Some(Challenge::Basic));
+        check(&["Basic realm=\"x\""], Some(&Challenge::Basic));
+        check(&["basic"], Some(&Challenge::Basic));
         check(
             &[
                 "Bearer realm=\"https://auth.example.com/token\",service=\"registry\",scope=\"repository:a/b:pull,push\"",
             ],
-            bearer(
+            Some(&bearer(
                 "https://auth.example.com/token",
                 "registry",
                 "repository:a/b:pull,push",
                 "",
-            ),
+            )),
         );
         check(
             &["Negotiate, Basic realm=\"a, b\" , Bearer realm = https://x ,error=invalid_token"],
-            bearer("https://x", "", "", "invalid_token"),
+            Some(&bearer("https://x", "", "", "invalid_token")),
         );
         check(
             &[
@@ -162,15 +166,15 @@ mod tests {
                 "bearer Realm=\"a\\\"b\", Service=\"\"",
                 "Basic",
             ],
-            bearer("a\"b", "", "", ""),
+            Some(&bearer("a\"b", "", "", "")),
         );
         check(
             &["Bearer service=\"no realm\", Basic"],
-            Some(Challenge::Basic),
+            Some(&Challenge::Basic),
         );
         check(
             &["Bearer realm=\"unterminated"],
-            bearer("unterminated", "", "", ""),
+            Some(&bearer("unterminated", "", "", "")),
         );
         check(&["\"\"\"=,,=\""], None);
     }

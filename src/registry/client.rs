@@ -105,7 +105,7 @@ impl Client {
 
     /// Returns the digest behind a tag or digest, without the document; nothing if the registry does not say it.
     pub fn resolve(&self, repository: &str, reference: &str) -> Result<Option<Resolved>, Failure> {
-        let answer = match self.manifest(Method::HEAD, repository, reference) {
+        let answer = match self.manifest(&Method::HEAD, repository, reference) {
             // Some know no HEAD, and what is wrong is only said to a GET.
             Err(Failure::Refused(_)) => return Ok(None),
             other => other?.1,
@@ -128,7 +128,7 @@ impl Client {
         reference: &str,
         expected: Option<&Digest>,
     ) -> Result<Fetched, Failure> {
-        let (name, answer) = self.manifest(Method::GET, repository, reference)?;
+        let (name, answer) = self.manifest(&Method::GET, repository, reference)?;
         let media_type = answer
             .headers()
             .get(header::CONTENT_TYPE)
@@ -167,7 +167,7 @@ impl Client {
 
     fn manifest(
         &self,
-        method: Method,
+        method: &Method,
         repository: &str,
         reference: &str,
     ) -> Result<(String, Answer), Failure> {

@@ -103,11 +103,6 @@ pub(crate) struct Request<'a> {
 pub(crate) enum Body<'a> {
     Empty,
     Bytes(&'a [u8]),
-    /// As much as `size` says; cannot be sent again.
-    Stream {
-        reader: Box<dyn Read + Send + 'a>,
-        size: u64,
-    },
 }
 
 impl std::fmt::Debug for Body<'_> {
@@ -115,7 +110,6 @@ impl std::fmt::Debug for Body<'_> {
         match self {
             Body::Empty => f.write_str("Empty"),
             Body::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-            Body::Stream { size, .. } => write!(f, "Stream({size})"),
         }
     }
 }
@@ -258,7 +252,6 @@ impl Http {
                 let size = rest.len() as u64;
                 (&mut rest, size)
             }
-            Body::Stream { reader, size } => (reader, *size),
         };
         let malformed = |error: ureq::http::Error| Failure::Wrong(format!("{name}: {error}"));
         let result = if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) {
@@ -346,7 +339,10 @@ pub(crate) fn named(request: &Request<'_>) -> String {
 /// Returns an address as it may be shown.
 pub(crate) fn without_query(url: &Uri) -> String {
     let scheme = url.scheme_str().unwrap_or("http");
-    let authority = url.authority().map(|a| a.as_str()).unwrap_or_default();
+    let authority = url
+        .authority()
+        .map(ureq::http::uri::Authority::as_str)
+        .unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     format!("{scheme}://{host}{}", url.path())
 }

@@ -30,9 +30,9 @@ const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 #[derive(Clone, Debug, PartialEq)]
 pub enum Document {
     /// One image.
-    Image(ImageManifest),
+    Image(Box<ImageManifest>),
     /// Images of several platforms, or other indexes.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
 }
 
 /// Reads a manifest or index; `media_type` is what the registry says it is, and may be empty.
@@ -74,9 +74,9 @@ pub fn parse(bytes: &[u8], media_type: &str) -> Result<Document> {
         bail!("the manifest says that it is {own:?}, and the registry that it is {media_type:?}");
     }
     if is_index {
-        return Ok(Document::Index(
+        return Ok(Document::Index(Box::new(
             serde_json::from_value(value).context("read the index")?,
-        ));
+        )));
     }
     if !is_image {
         let media_type = own.unwrap_or(media_type);
@@ -84,7 +84,7 @@ pub fn parse(bytes: &[u8], media_type: &str) -> Result<Document> {
     }
     let manifest: ImageManifest = serde_json::from_value(value).context("read the manifest")?;
     check_config(manifest.config().media_type().as_ref())?;
-    Ok(Document::Image(manifest))
+    Ok(Document::Image(Box::new(manifest)))
 }
 
 /// Whether a media type is that of an index (or of an image); nothing for others.

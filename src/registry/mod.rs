@@ -19,7 +19,7 @@ pub mod endpoint;
 pub mod failure;
 pub mod http;
 pub mod manifest;
-mod proxy;
+pub mod proxy;
 mod retry;
 pub mod source;
 mod tls;

@@ -20,7 +20,7 @@ pub(crate) fn choose<'p>(
 }
 
 /// Returns whether a host is this machine: `localhost` or an address of the loopback interface.
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || host

@@ -141,13 +141,13 @@ impl BlobReader<'_> {
     fn attempt(&mut self, out: &mut [u8]) -> Result<usize, Failure> {
         let client = &self.source.clients[self.client];
         let name = || format!("{}: blob {}", client.name(), self.digest);
-        let body = match &mut self.body {
-            Some(body) => body,
-            None => {
-                let body =
-                    client.blob(&self.source.repository, (self.digest, self.size), self.at)?;
-                self.body.insert(body)
-            }
+        if self.body.is_none() {
+            let wanted = (self.digest, self.size);
+            let body = client.blob(&self.source.repository, wanted, self.at)?;
+            self.body = Some(body);
+        }
+        let Some(body) = &mut self.body else {
+            return Ok(0);
         };
         let failed = |error: io::Error| {
             if client.http.cancel().is_cancelled() {

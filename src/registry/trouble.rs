@@ -151,37 +151,37 @@ fn rustls_error(error: &Error) -> Option<&rustls::Error> {
 mod tests {
     use super::*;
 
-    fn check(error: Error, why: Why, text: &str) {
+    fn check(error: &Error, why: Why, text: &str) {
         let url: Uri = "https://127.0.0.1:5000/v2/x/manifests/1".parse().unwrap();
-        let found = transport(&url, "Head \"…\"".to_owned(), &error);
+        let found = transport(&url, "Head \"…\"".to_owned(), error);
         assert_eq!((found.why, found.text.as_str()), (why, text), "{error}");
     }
 
     #[test]
     fn failures_are_told_as_go_does() {
         check(
-            io::Error::from(ErrorKind::ConnectionRefused).into(),
+            &io::Error::from(ErrorKind::ConnectionRefused).into(),
             Why::Connect,
             "dial tcp 127.0.0.1:5000: connect: connection refused",
         );
         let plain = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
         check(
-            io::Error::new(ErrorKind::InvalidData, plain).into(),
+            &io::Error::new(ErrorKind::InvalidData, plain).into(),
             Why::Plain,
             "http: server gave HTTP response to HTTPS client",
         );
         check(
-            rustls::Error::InvalidCertificate(CertificateError::Expired).into(),
+            &rustls::Error::InvalidCertificate(CertificateError::Expired).into(),
             Why::Certificate,
             "tls: failed to verify certificate: x509: certificate has expired or is not yet valid",
         );
         check(
-            Error::HostNotFound,
+            &Error::HostNotFound,
             Why::Unknown,
             "dial tcp: lookup 127.0.0.1: no such host",
         );
         check(
-            io::Error::from(ErrorKind::UnexpectedEof).into(),
+            &io::Error::from(ErrorKind::UnexpectedEof).into(),
             Why::Cut,
             "unexpected EOF",
         );

@@ -10,6 +10,7 @@ pub mod list;
 pub mod logs;
 pub mod monitor;
 pub mod prune;
+pub mod pull;
 pub mod run;
 pub mod session;
 pub mod stats;

@@ -11,12 +11,16 @@ use crate::cli::commands::run::{CreateArgs, CreateOptions, RunArgs};
 use crate::cli::face::Failed;
 use crate::cli::flags::cidfile::CidFile;
 use crate::cli::flags::{self, Caller, ContainerFlags, Pull};
+use crate::cli::progress::To;
 use crate::cli::{output, terminal};
 use crate::container::ExitStatus;
 use crate::docker::container::ContainerCreate;
+use crate::engine::pull::PullOptions;
 use crate::engine::{Engine, create, lifecycle};
 use crate::error;
 use crate::monitor::control::{StartError, Streams};
+use crate::oci::platform::Platform;
+use crate::oci::reference::Reference;
 
 /// `create`
 pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
@@ -149,18 +153,55 @@ fn make(
     check_reference(&request.config.image)
         .map_err(|error| Failed::from(error).options_of(command))?;
     let name = Some(options.name.as_str()).filter(|name| !name.is_empty());
-    let pull = flags::pull_policy(&options.pull).map_err(Failed::from)?;
-    let created = match create::create(engine, request.clone(), name) {
-        Err(error) if error::is(&error, error::Kind::NotFound) && pull == Pull::Missing => {
-            return Err(failed(error));
-        }
-        created => created.map_err(failed)?,
-    };
+    fetch(engine, &request.config.image, options, command)?;
+    let created = create::create(engine, request.clone(), name).map_err(failed)?;
     warn(&created.warnings);
     if let Some(cidfile) = cidfile {
         cidfile.write(&created.id)?;
     }
     Ok(created.id)
+}
+
+/// Pulls the image if it is not here, or if the newest one is wanted.
+fn fetch(
+    engine: &Engine,
+    image: &str,
+    options: &CreateOptions,
+    command: &'static str,
+) -> Result<(), Failed> {
+    let platform = super::pull::platform(&options.platform)?;
+    let wanted = match flags::pull_policy(&options.pull)? {
+        Pull::Never => false,
+        Pull::Always => true,
+        Pull::Missing => is_missing(engine, image, platform.as_ref()),
+    };
+    // An id leads to no registry.
+    let Some(reference) = Reference::parse(image).ok().filter(|_| wanted) else {
+        return Ok(());
+    };
+    let reference = reference.or_latest();
+    if options.pull != "always" && !options.quiet {
+        let name = reference.familiar();
+        output::err(&format!("Unable to find image '{name}' locally\n"));
+    }
+    let pull = PullOptions {
+        platform,
+        all_tags: false,
+    };
+    let to = if options.quiet {
+        To::Nobody
+    } else {
+        To::Stderr
+    };
+    super::pull::show(engine, &reference, &pull, to).map_err(|failed| failed.of_engine(command))
+}
+
+fn is_missing(engine: &Engine, image: &str, platform: Option<&Platform>) -> bool {
+    match engine.images.resolve(image) {
+        Ok(found) => platform.is_some_and(|platform| !platform.has(&found.image.config)),
+        // What else is wrong with it is said when the container is made.
+        Err(error) => error::is(&error, error::Kind::NotFound),
+    }
 }
 
 /// Refuses what can be neither a name nor an id of an image.
@@ -169,7 +210,7 @@ fn check_reference(text: &str) -> Result<()> {
     if is_id {
         return Ok(());
     }
-    crate::oci::reference::Reference::parse(text).map(drop)
+    Reference::parse(text).map(drop)
 }
 
 /// A program that cannot be started has a shell's exit code; anything else is 125.
