@@ -49,13 +49,14 @@ case $(ldd "$built" 2>&1) in
 esac
 
 say "installing into $prefix"
-install -d "$prefix/bin" "$prefix/share/man/man1" "$prefix/share/bash-completion/completions" \
+install -d "$prefix/bin" "$prefix/lib/systemd/system" "$prefix/share/man/man1" "$prefix/share/bash-completion/completions" \
   "$prefix/share/zsh/site-functions" "$prefix/share/fish/vendor_completions.d"
 # By rename, since running monitors may use the old one.
 install -m 755 "$built" "$prefix/bin/.aril.new"
 mv -f "$prefix/bin/.aril.new" "$prefix/bin/aril"
 ln -sf aril "$prefix/bin/aril-oci"
 aril=$prefix/bin/aril
+sed "s|/usr/local/bin|$prefix/bin|" contrib/aril.service > "$prefix/lib/systemd/system/aril.service"
 "$aril" man --into "$prefix/share/man/man1"
 "$aril" completion bash > "$prefix/share/bash-completion/completions/aril"
 "$aril" completion zsh > "$prefix/share/zsh/site-functions/_aril"

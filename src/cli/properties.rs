@@ -133,7 +133,7 @@ proptest! {
 
     #[test]
     fn what_is_printed_is_read_back(bytes in 0..i64::MAX, nanoseconds in any::<i64>()) {
-        let printed = time::go_duration(nanoseconds);
+        let printed = crate::docker::duration::go_duration(nanoseconds);
         if nanoseconds > i64::MIN {
             prop_assert_eq!(time::parse_duration(&printed).unwrap(), nanoseconds);
         }

@@ -27,7 +27,7 @@ pub static ROOT: &[Node] = &[
     Node::Group(&VOLUME),
     Command(&processes::ATTACH, Some(verbs::exec::attach)),
     Command(&containers::COMMIT, Some(verbs::commit::run)),
-    Command(&transfer::CP, None),
+    Command(&transfer::CP, Some(verbs::copy::run)),
     Command(&run::CREATE, Some(verbs::run::create)),
     Command(&inspect::DIFF, Some(verbs::inspect::diff)),
     Command(&system::EVENTS, Some(verbs::events::run)),
@@ -75,7 +75,7 @@ static CONTAINER: Group = Group {
     nodes: &[
         Command(&processes::ATTACH, Some(verbs::exec::attach)),
         Command(&containers::COMMIT, Some(verbs::commit::run)),
-        Command(&transfer::CP, None),
+        Command(&transfer::CP, Some(verbs::copy::run)),
         Command(&run::CREATE, Some(verbs::run::create)),
         Command(&inspect::DIFF, Some(verbs::inspect::diff)),
         Command(&processes::EXEC, Some(verbs::exec::exec)),
@@ -140,6 +140,7 @@ static SYSTEM: Group = Group {
     name: "system",
     about: "This engine and machine",
     nodes: &[
+        Command(&system::BOOT, Some(verbs::boot::run)),
         Command(&system::DF, None),
         Command(&system::EVENTS, Some(verbs::events::run)),
         Command(&system::INFO, Some(verbs::system::info)),

@@ -4,6 +4,7 @@
 //! `null`, and clients tell that from an empty one. Fields that Go omits when empty are omitted here too.
 
 pub mod container;
+pub mod duration;
 pub mod image;
 pub mod inspect;
 pub mod network;

@@ -27,6 +27,20 @@ pub fn start(
     container: &Container,
     attach: Option<Streams>,
 ) -> Result<Option<Session>> {
+    start_for(engine, container, attach, false)
+}
+
+/// Starts a container as its policy would, in the place of a monitor that is dead.
+pub(super) fn start_again(engine: &Engine, container: &Container) -> Result<()> {
+    start_for(engine, container, None, true).map(drop)
+}
+
+fn start_for(
+    engine: &Engine,
+    container: &Container,
+    attach: Option<Streams>,
+    again: bool,
+) -> Result<Option<Session>> {
     let id = &container.record.id;
     match container.status.phase {
         Phase::Paused => {
@@ -40,7 +54,7 @@ pub fn start(
     }
     let exe = sys::process::sealed_exe().context("protect the program of the monitor")?;
     let connection = client::spawn(&engine.dirs, &exe, id)?;
-    let stream = connection.start(attach)?;
+    let stream = connection.start(attach, again)?;
     Ok(stream.map(|stream| Session {
         connection,
         stream,

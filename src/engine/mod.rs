@@ -15,7 +15,9 @@ use crate::settings::Settings;
 use crate::volume::Volumes;
 
 pub mod attach;
+pub mod boot;
 pub mod commit;
+pub mod copy;
 pub mod create;
 pub mod events;
 pub mod exec;

@@ -3,15 +3,18 @@
 //! A container whose status needs a monitor and whose monitor's lock is free has lost its monitor: `kill -9`, a bug, the end
 //! of the machine. Whoever looks first takes the lock, ends what may still run, and writes down how it ended. Every step may
 //! be repeated, so a repair that is itself killed is repaired by the next one.
+//!
+//! If only the monitor died, a restart policy is kept as if the program had been killed: whoever repairs starts the
+//! container again. After the end of the machine that is for [`super::boot`].
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::Engine;
+use super::{Engine, lifecycle};
 use crate::container::{Container, ExitStatus, Phase};
-use crate::monitor::removal;
+use crate::monitor::{health, removal, restart};
 use crate::{cgroup, error, event, store};
 
 /// Returns `container` as it is after a repair, if it needed one.
@@ -22,7 +25,16 @@ pub fn container(engine: &Engine, container: Container) -> Result<Container> {
     if !container.status.phase.needs_monitor() || engine.containers.is_monitored(id)? {
         return Ok(container);
     }
-    repair(engine, id).with_context(|| format!("repair container {}", container.record.name))?;
+    let again = repair(engine, id)
+        .with_context(|| format!("repair container {}", container.record.name))?;
+    let repaired = engine.containers.get(id)?;
+    if !again {
+        return Ok(repaired);
+    }
+    if let Err(error) = lifecycle::start_again(engine, &repaired) {
+        let name = &repaired.record.name;
+        tracing::warn!("start container {name} again: {}", error::line(&error));
+    }
     engine.containers.get(id)
 }
 
@@ -39,13 +51,14 @@ pub fn containers(engine: &Engine, containers: Vec<Container>) -> Result<Vec<Con
     Ok(left)
 }
 
-fn repair(engine: &Engine, id: &str) -> Result<()> {
+/// Returns whether the container is to start again.
+fn repair(engine: &Engine, id: &str) -> Result<bool> {
     let Some(_lock) = engine.containers.try_lock(id)? else {
-        return Ok(());
+        return Ok(false);
     };
     let container = engine.containers.get(id)?;
     if !container.status.phase.needs_monitor() {
-        return Ok(());
+        return Ok(false);
     }
     let (record, mut status) = (container.record, container.status);
     clear_cgroup(&status.cgroup)?;
@@ -59,6 +72,7 @@ fn repair(engine: &Engine, id: &str) -> Result<()> {
     status.pid = 0;
     status.exit_code = died.code();
     status.finished_at = Some(Timestamp::now());
+    health::end(&mut status.health);
     engine.containers.set_status(id, &status)?;
     let mut attributes = removal::attributes(&record);
     attributes.insert("exitCode".to_owned(), died.code().to_string());
@@ -72,16 +86,25 @@ fn repair(engine: &Engine, id: &str) -> Result<()> {
     } else {
         "the machine went down"
     };
-    let done = if record.host_config.auto_remove {
-        "removed"
-    } else {
-        "marked as ended"
+    let ended = restart::Ended {
+        exit_code: status.exit_code,
+        restarts: status.restart_count,
+        stopped_by_user: status.stopped_by_user,
+    };
+    // A monitor that died while it stopped its container must not bring it back.
+    let again = same_boot
+        && !status.stopped_by_user
+        && restart::wanted(&record.host_config.restart_policy, ended);
+    let done = match (record.host_config.auto_remove, again) {
+        (true, _) => "removed",
+        (false, true) => "started again by its policy",
+        (false, false) => "marked as ended",
     };
     tracing::warn!(
         "repaired container {}: {why} while it ran; it is {done}",
         record.name
     );
-    Ok(())
+    Ok(again)
 }
 
 /// Ends every process in the cgroup and removes it; an empty path means that there was none yet.

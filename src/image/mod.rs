@@ -20,6 +20,7 @@ pub mod change;
 pub mod compress;
 pub mod create;
 pub mod diff;
+pub mod exchange;
 pub mod gc;
 pub mod layers;
 pub mod path;

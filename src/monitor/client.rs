@@ -135,13 +135,13 @@ impl Connection {
         self.receive().map(drop)
     }
 
-    /// Starts the container; with `attach`, returns the stream of the client.
+    /// Starts the container; with `attach`, returns the stream of the client. `again` counts it as its policy's doing.
     ///
     /// A program that cannot be started is a [`control::StartError`].
-    pub fn start(&self, attach: Option<Streams>) -> Result<Option<OwnedFd>> {
+    pub fn start(&self, attach: Option<Streams>, again: bool) -> Result<Option<OwnedFd>> {
         let streams = attach.map(|_| pair(SocketType::STREAM)).transpose()?;
         let theirs = streams.as_ref().map(|(_, theirs)| theirs.as_fd());
-        self.send(&Request::Start { attach }, theirs.as_slice())?;
+        self.send(&Request::Start { attach, again }, theirs.as_slice())?;
         match self.receive()?.0 {
             Reply::Started { .. } => Ok(streams.map(|(ours, _)| ours)),
             other => bail!("the monitor answered {other:?}"),

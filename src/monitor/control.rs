@@ -35,6 +35,8 @@ pub enum Request {
     Start {
         /// The streams of the client that waits for the end.
         attach: Option<Streams>,
+        /// Whether its policy starts it again, in the place of a monitor that is dead.
+        again: bool,
     },
     /// To send output from now on, and to take input; one descriptor comes along: the stream.
     Attach(Streams),

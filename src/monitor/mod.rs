@@ -5,6 +5,8 @@ pub mod client;
 pub mod control;
 pub mod devices;
 pub mod execs;
+pub mod health;
+mod orders;
 pub mod peers;
 pub mod removal;
 pub mod restart;

@@ -1,7 +1,7 @@
 //! Whether and when a container that has ended starts again.
 //!
-//! Pure. docker's rules: the delay doubles from 100 ms to a minute and starts anew after a run of ten seconds; a stop by the
-//! user ends it.
+//! Pure. docker's rules: the delay doubles from 100 ms to a minute and starts anew after a run of ten seconds. A stop by
+//! the user ends it: the monitor sees to that. What remains of the stop is that `unless-stopped` remembers it.
 
 use std::time::Duration;
 
@@ -37,17 +37,15 @@ pub struct Ended {
     pub exit_code: i32,
     /// How often the policy has restarted it already.
     pub restarts: u32,
-    /// Whether somebody stopped it.
+    /// Whether somebody has sent it a signal or stopped it since it was started.
     pub stopped_by_user: bool,
 }
 
 /// Returns whether the container starts again.
 pub fn wanted(policy: &RestartPolicy, ended: Ended) -> bool {
-    if ended.stopped_by_user {
-        return false;
-    }
     match policy.name.as_str() {
-        "always" | "unless-stopped" => true,
+        "always" => true,
+        "unless-stopped" => !ended.stopped_by_user,
         "on-failure" => {
             let most = policy.maximum_retry_count;
             ended.exit_code != 0 && (most == 0 || ended.restarts < most)
@@ -67,13 +65,14 @@ mod tests {
             ("no", 0, 1, 0, false, false),
             ("", 0, 1, 0, false, false),
             ("always", 0, 0, 100, false, true),
-            ("always", 0, 0, 0, true, false),
+            ("always", 0, 0, 0, true, true),
             ("unless-stopped", 0, 0, 0, false, true),
+            ("unless-stopped", 0, 0, 0, true, false),
             ("on-failure", 0, 0, 0, false, false),
             ("on-failure", 0, 1, 100, false, true),
             ("on-failure", 2, 1, 1, false, true),
             ("on-failure", 2, 1, 2, false, false),
-            ("on-failure", 2, 1, 0, true, false),
+            ("on-failure", 2, 1, 0, true, true),
         ] {
             let policy = RestartPolicy {
                 name: name.into(),

@@ -14,8 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::bring_up::{self, Run};
-use super::control::{self, ExecRequest, Failure, Reply, Request, StartError, Streams};
+use super::control::{self, Failure, Reply, Request, StartError, Streams};
 use super::execs::{Ended, Execs};
+use super::health::{self, Checks};
 use super::peers::{Peers, Waits};
 use super::restart::{self, Backoff};
 use super::stdio::{Hub, Waiting};
@@ -23,17 +24,13 @@ use super::{client, removal, scrub};
 use crate::container::logs::{Driver, Writer};
 use crate::container::{Containers, ExitStatus, Phase, Record, Status};
 use crate::dirs::Dirs;
-use crate::docker::inspect::Health;
 use crate::store::{self, FileLock};
 use crate::sys::signal::send_signal;
 use crate::{error, event};
 
-/// How long a program may take to end when the machine goes down.
-const SHUTDOWN_TIMEOUT_S: i64 = 10;
-
 /// Where the monitor is.
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// The program runs.
     Running(Box<Run>),
     /// It waits for its next start.
@@ -49,21 +46,24 @@ struct Stopping {
 }
 
 #[derive(Debug)]
-struct Monitor {
+pub(super) struct Monitor {
     dirs: Dirs,
     containers: Containers,
-    record: Record,
-    status: Status,
+    pub(super) record: Record,
+    pub(super) status: Status,
     /// Gone once nothing is left that anybody must not touch.
     lock: Option<FileLock>,
     listener: Option<OwnedFd>,
     signals: SignalFd,
-    peers: Peers,
-    hub: Hub,
-    execs: Execs,
-    stage: Stage,
+    pub(super) peers: Peers,
+    pub(super) hub: Hub,
+    pub(super) execs: Execs,
+    pub(super) stage: Stage,
     stopping: Option<Stopping>,
     backoff: Backoff,
+    pub(super) checks: Checks,
+    /// Whether the next end of the program is the last, whatever the policy says.
+    pub(super) is_last: bool,
     run_began: Instant,
 }
 
@@ -71,7 +71,8 @@ struct Monitor {
 pub fn main(dirs: &Dirs, id: &str) -> Result<()> {
     let socket = scrub::scrub()?;
     let signals = take_signals()?;
-    let Some((Request::Start { attach }, descriptors)) = control::receive(socket.as_fd())? else {
+    let Some((Request::Start { attach, again }, descriptors)) = control::receive(socket.as_fd())?
+    else {
         bail!("the monitor was not asked to start its container");
     };
     let prepared = Monitor::prepare(dirs, id, signals);
@@ -82,7 +83,7 @@ pub fn main(dirs: &Dirs, id: &str) -> Result<()> {
         }
     };
     let number = monitor.peers.add(socket)?;
-    if let Err(error) = monitor.first_start(number, attach, descriptors) {
+    if let Err(error) = monitor.first_start(number, attach, again, descriptors) {
         monitor.over();
         monitor
             .peers
@@ -134,6 +135,8 @@ impl Monitor {
             stage: Stage::Over,
             stopping: None,
             backoff: Backoff::default(),
+            checks: Checks::default(),
+            is_last: false,
             run_began: Instant::now(),
         })
     }
@@ -143,13 +146,18 @@ impl Monitor {
         &mut self,
         number: u64,
         attach: Option<Streams>,
+        again: bool,
         descriptors: Vec<OwnedFd>,
     ) -> Result<()> {
         if let (Some(streams), Some(stream)) = (attach, descriptors.into_iter().next()) {
             self.hub.attach(stream, streams)?;
             self.event("attach", &[]);
         }
-        self.status.restart_count = 0;
+        self.status.restart_count = if again {
+            self.status.restart_count + 1
+        } else {
+            0
+        };
         self.status.stopped_by_user = false;
         self.bring_up()?;
         if attach.is_some() {
@@ -175,7 +183,8 @@ impl Monitor {
                 self.status.exit_code = 0;
                 self.status.error.clear();
                 self.status.oom_killed = false;
-                self.status.health = first_health(&self.record);
+                self.checks = Checks::begin(&self.record.config);
+                self.status.health = self.checks.first();
                 self.run_began = Instant::now();
                 self.stage = Stage::Running(Box::new(run));
                 self.save()?;
@@ -199,11 +208,11 @@ impl Monitor {
         }
     }
 
-    fn save(&self) -> Result<()> {
+    pub(super) fn save(&self) -> Result<()> {
         self.containers.set_status(&self.record.id, &self.status)
     }
 
-    fn event(&self, action: &str, more: &[(&str, String)]) {
+    pub(super) fn event(&self, action: &str, more: &[(&str, String)]) {
         let mut attributes = removal::attributes(&self.record);
         attributes.extend(
             more.iter()
@@ -231,6 +240,9 @@ impl Monitor {
             vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
         if let Some(listener) = &self.listener {
             sources.push((Source::Listener, listener.as_fd(), PollFlags::IN));
+        }
+        if let Some(output) = self.checks.output() {
+            sources.push((Source::Check, output, PollFlags::IN));
         }
         sources.extend(
             self.peers
@@ -277,7 +289,8 @@ impl Monitor {
             _ => None,
         };
         let kill = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
-        [restart, kill].into_iter().flatten().min()
+        let check = self.checks.deadline();
+        [restart, kill, check].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -294,7 +307,7 @@ impl Monitor {
             stopping.kill_at = None;
             self.signal(libc::SIGKILL)?;
         }
-        Ok(())
+        self.keep_checking(now)
     }
 
     fn handle(&mut self, ready: Ready) -> Result<()> {
@@ -311,6 +324,7 @@ impl Monitor {
                 }
             }
             Source::Stream(which) => self.hub.ready(which, ready.events)?,
+            Source::Check => self.checks.read(),
         }
         Ok(())
     }
@@ -320,11 +334,7 @@ impl Monitor {
             if i32::try_from(info.ssi_signo).is_ok_and(|signal| signal == Signal::SIGCHLD as i32) {
                 self.reap()?;
             } else {
-                // The machine goes down, or somebody asks this process to end: the program may end in its own way, and
-                // that is not a stop by its user.
-                let configured = self.record.config.stop_signal.clone();
-                let signal = crate::container::signal::parse(&configured).unwrap_or(libc::SIGTERM);
-                self.stop(signal, SHUTDOWN_TIMEOUT_S)?;
+                self.shut_down()?;
             }
         }
         Ok(())
@@ -357,6 +367,7 @@ impl Monitor {
         );
         self.peers
             .announce(&Waits::Exec(ended.id.clone()), &Reply::Exited { code });
+        self.check_ended(ended);
     }
 
     /// Tears down a run whose first process has ended, and decides what comes next.
@@ -375,6 +386,8 @@ impl Monitor {
             self.exec_ended(&ended);
         }
         drop(run);
+        self.checks = Checks::default();
+        health::end(&mut self.status.health);
         let ran = self.run_began.elapsed();
         if oom_killed {
             self.event("oom", &[]);
@@ -410,7 +423,7 @@ impl Monitor {
             restarts: self.status.restart_count,
             stopped_by_user: self.status.stopped_by_user,
         };
-        restart::wanted(&self.record.host_config.restart_policy, ended)
+        !self.is_last && restart::wanted(&self.record.host_config.restart_policy, ended)
     }
 
     fn start_again(&mut self) {
@@ -440,7 +453,7 @@ impl Monitor {
     }
 
     /// Leaves nothing of the container behind but its record; with `--rm` not even that.
-    fn over(&mut self) {
+    pub(super) fn over(&mut self) {
         self.stage = Stage::Over;
         self.listener = None;
         if self.record.host_config.auto_remove
@@ -452,88 +465,7 @@ impl Monitor {
         self.lock = None;
     }
 
-    fn answer(&mut self, number: u64, request: Request, descriptors: Vec<OwnedFd>) {
-        match request {
-            Request::Start { .. } => {
-                let error =
-                    error::conflict(format!("container {} is already running", self.record.id));
-                self.peers.answer_done(number, Err(error));
-            }
-            Request::Attach(streams) => {
-                let attached = self.attach(streams, descriptors);
-                self.peers.answer_done(number, attached);
-                self.peers.set_waits(number, Waits::Exit);
-            }
-            Request::Resize(size) => {
-                let resized = self.hub.resize(size);
-                self.peers.answer_done(number, resized);
-                let (height, width) = (size.height.to_string(), size.width.to_string());
-                self.event("resize", &[("height", height), ("width", width)]);
-            }
-            Request::Exec(request) => self.exec(number, *request, &descriptors),
-            Request::Signal(signal) => {
-                let sent = self.kill(signal);
-                self.peers.answer_done(number, sent);
-            }
-            Request::Stop {
-                signal,
-                timeout_s,
-                restart,
-            } => self.answer_stop(number, signal, timeout_s, restart),
-            Request::Pause => {
-                let paused = self.pause();
-                self.peers.answer_done(number, paused);
-            }
-            Request::Unpause => {
-                let unpaused = self.unpause();
-                self.peers.answer_done(number, unpaused);
-            }
-            Request::Wait => self.peers.set_waits(number, Waits::Exit),
-        }
-    }
-
-    fn attach(&mut self, streams: Streams, descriptors: Vec<OwnedFd>) -> Result<()> {
-        self.running()?;
-        let Some(stream) = descriptors.into_iter().next() else {
-            return Err(error::invalid("attach needs a stream"));
-        };
-        self.hub.attach(stream, streams)?;
-        self.event("attach", &[]);
-        Ok(())
-    }
-
-    fn exec(&mut self, number: u64, request: ExecRequest, descriptors: &[OwnedFd]) {
-        let command = request.command.clone();
-        let started = self.running().map(drop).and_then(|()| {
-            if self.status.phase == Phase::Paused {
-                let name = &self.record.name;
-                let why = format!("Container {name} is paused, unpause the container before exec");
-                return Err(error::conflict(why));
-            }
-            let Stage::Running(run) = &self.stage else {
-                bail!("the container does not run")
-            };
-            self.execs.start(run, &self.record, request, descriptors)
-        });
-        match started {
-            Ok(started) => {
-                let id = || ("execID", started.id.clone());
-                self.event(&format!("exec_create: {command}"), &[id()]);
-                self.event(&format!("exec_start: {command}"), &[id()]);
-                self.peers
-                    .set_waits(number, Waits::Exec(started.id.clone()));
-                let terminal = started.terminal.as_ref().map(OwnedFd::as_fd);
-                let reply = Reply::ExecStarted {
-                    id: started.id.clone(),
-                    pid: started.pid,
-                };
-                self.peers.answer(number, &reply, terminal.as_slice());
-            }
-            Err(error) => self.peers.answer_done(number, Err(error)),
-        }
-    }
-
-    fn running(&self) -> Result<&Run> {
+    pub(super) fn running(&self) -> Result<&Run> {
         match &self.stage {
             Stage::Running(run) => Ok(run),
             _ => Err(error::conflict(format!(
@@ -543,7 +475,7 @@ impl Monitor {
         }
     }
 
-    fn signal(&self, signal: i32) -> Result<()> {
+    pub(super) fn signal(&self, signal: i32) -> Result<()> {
         let run = self.running()?;
         match send_signal(run.process.pidfd.as_fd(), signal) {
             // It has ended, and nobody has noticed yet.
@@ -552,43 +484,8 @@ impl Monitor {
         }
     }
 
-    /// A signal by hand: also how a user stops a container that would start again.
-    fn kill(&mut self, signal: i32) -> Result<()> {
-        self.running()?;
-        let configured = crate::container::signal::parse(&self.record.config.stop_signal).ok();
-        let ends =
-            signal == libc::SIGKILL || configured.is_none_or(|configured| configured == signal);
-        self.status.stopped_by_user = true;
-        self.signal(signal)?;
-        if ends && self.status.phase == Phase::Paused {
-            self.thaw()?;
-        }
-        self.event("kill", &[("signal", signal.to_string())]);
-        self.save()
-    }
-
-    fn answer_stop(&mut self, number: u64, signal: i32, timeout_s: i64, restart: bool) {
-        self.status.stopped_by_user = true;
-        if let Stage::Restarting { .. } = self.stage {
-            self.status.phase = Phase::Exited;
-            let saved = self.save();
-            self.event("stop", &[]);
-            self.over();
-            return self.peers.answer_done(number, saved);
-        }
-        self.peers.set_waits(number, Waits::Stop);
-        match self.stop(signal, timeout_s) {
-            Ok(()) if restart => {}
-            Ok(()) => self.event("stop", &[]),
-            Err(error) => {
-                self.peers.set_waits(number, Waits::Nothing);
-                self.peers.answer_done(number, Err(error));
-            }
-        }
-    }
-
     /// Asks the program to end; SIGKILL follows after `timeout_s`, below zero never.
-    fn stop(&mut self, signal: i32, timeout_s: i64) -> Result<()> {
+    pub(super) fn stop(&mut self, signal: i32, timeout_s: i64) -> Result<()> {
         let signal = if timeout_s == 0 {
             libc::SIGKILL
         } else {
@@ -605,36 +502,6 @@ impl Monitor {
         });
         self.save()
     }
-
-    fn pause(&mut self) -> Result<()> {
-        let id = &self.record.id;
-        if self.status.phase == Phase::Paused {
-            return Err(error::conflict(format!("Container {id} is already paused")));
-        }
-        self.running()?.cgroup.freeze()?;
-        self.status.phase = Phase::Paused;
-        self.save()?;
-        self.event("pause", &[]);
-        Ok(())
-    }
-
-    fn unpause(&mut self) -> Result<()> {
-        if self.status.phase != Phase::Paused {
-            return Err(error::conflict(format!(
-                "Container {} is not paused",
-                self.record.id
-            )));
-        }
-        self.thaw()
-    }
-
-    fn thaw(&mut self) -> Result<()> {
-        self.running()?.cgroup.thaw()?;
-        self.status.phase = Phase::Running;
-        self.save()?;
-        self.event("unpause", &[]);
-        Ok(())
-    }
 }
 
 fn open_log(dirs: &Dirs, record: &Record) -> Result<Option<Writer>> {
@@ -645,15 +512,6 @@ fn open_log(dirs: &Dirs, record: &Record) -> Result<Option<Writer>> {
         } => Writer::open(&dirs.container_log(&record.id), max_bytes, max_files).map(Some),
         Driver::None => Ok(None),
     }
-}
-
-fn first_health(record: &Record) -> Option<Health> {
-    let test = record.config.healthcheck.as_ref()?.test.as_ref()?;
-    let checked = test.first().is_some_and(|kind| kind != "NONE");
-    checked.then(|| Health {
-        status: "starting".to_owned(),
-        ..Health::default()
-    })
 }
 
 fn exit_status(status: WaitStatus) -> Option<ExitStatus> {
@@ -670,6 +528,7 @@ enum Source {
     Listener,
     Peer(u64),
     Stream(Waiting),
+    Check,
 }
 
 #[derive(Clone, Copy, Debug)]

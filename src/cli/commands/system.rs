@@ -88,6 +88,17 @@ pub const INFO: Spec = Spec {
     ..spec("info", FormatArgs::augment_args)
 };
 
+/// Arguments of `system boot`: there are none.
+#[derive(Args, Clone, Debug, Default)]
+pub struct BootArgs {}
+
+/// `system boot`
+pub const BOOT: Spec = Spec {
+    about: "Start the containers again whose restart policy says so, after the machine has started",
+    usage: "",
+    ..spec("boot", BootArgs::augment_args)
+};
+
 /// `version`
 pub const VERSION: Spec = Spec {
     about: "Show the version",

@@ -10,7 +10,7 @@ use crate::cli::command::{Arguments, Spec};
 /// Arguments of `cp`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CpArgs {
-    /// Keep owners by their numbers
+    /// Into a container, give the files to its user; out of one, keep their owners' numbers
     #[arg(short, long)]
     pub archive: bool,
     /// Copy what a symbolic link points to

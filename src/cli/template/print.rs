@@ -90,7 +90,7 @@ impl Printer {
             Value::String(text) | Value::Number(text) => self.text(text, verb, value),
             Value::Duration(number) => match verb {
                 'v' | 's' | 'x' | 'X' | 'q' => {
-                    self.text(&human::time::go_duration(*number), verb, value);
+                    self.text(&crate::docker::duration::go_duration(*number), verb, value);
                 }
                 _ => self.integer(i128::from(*number), verb, value),
             },

@@ -1,6 +1,8 @@
 //! What the commands do: each reads its arguments, calls one operation of the engine, and prints what came back.
 
+pub mod boot;
 pub mod commit;
+pub mod copy;
 pub mod events;
 pub mod exec;
 pub mod images;

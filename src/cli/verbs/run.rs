@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use anyhow::{Context as _, Result};
 
 use super::session::{SessionOptions, detach_keys, follow};
-use super::{engine, warn};
+use super::{boot, engine, warn};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::run::{CreateArgs, CreateOptions, RunArgs};
 use crate::cli::face::Failed;
@@ -35,6 +35,7 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         "create",
     )?;
     output::out(&format!("{id}\n"))?;
+    boot::hint(context, &request.host_config.restart_policy);
     Ok(0)
 }
 
@@ -66,6 +67,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     };
     let engine = engine(context)?;
     let id = make(&engine, &request, &arguments.options, container, "run")?;
+    boot::hint(context, &request.host_config.restart_policy);
     let made = engine.containers.get(&id)?;
     if arguments.detach {
         lifecycle::start(&engine, &made, None).map_err(failed_start)?;

@@ -1,6 +1,6 @@
 //! `update`.
 
-use super::{engine, warn};
+use super::{boot, engine, warn};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::containers::UpdateArgs;
 use crate::cli::face::Failed;
@@ -40,6 +40,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         }
     }
     warn(&warnings);
+    boot::hint(context, &asked.restart_policy);
     Failed::all(failures)?;
     Ok(0)
 }

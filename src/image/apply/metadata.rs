@@ -37,7 +37,7 @@ fn stored_name(name: &[u8], policy: Policy) -> Option<Cow<'_, [u8]>> {
         name == b"security.selinux" || name == b"system.nfs4_acl" || name.starts_with(b"trusted.");
     let keep = match policy {
         Policy::Layer => !foreign,
-        Policy::RootFilesystem => portable,
+        Policy::RootFilesystem | Policy::Copy => portable,
     };
     keep.then_some(Cow::Borrowed(name))
 }
@@ -106,6 +106,15 @@ impl Creator {
             // A mount with `grpid`, or a setgid bit that came from a directory above.
             inherits: stat.st_gid != gid || stat.st_mode & 0o2000 != 0,
         })
+    }
+
+    /// A creator of whose files nothing is known: each gets its owner by a call of its own.
+    pub(super) fn unknown() -> Creator {
+        Creator {
+            uid: 0,
+            gid: 0,
+            inherits: true,
+        }
     }
 
     fn differs(self, entry: &Entry) -> bool {

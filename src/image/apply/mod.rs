@@ -50,6 +50,9 @@ pub enum Policy {
     /// A root file system for a new image, whose layer is later written from the directory: markers of deletions are
     /// dropped, since there is nothing below; of attributes only those stay that are written again.
     RootFilesystem,
+    /// Files for a tree that others use: no name and no device means a deletion, no directory takes the place of a file or
+    /// the reverse, and of attributes only portable ones come along.
+    Copy,
 }
 
 /// What unpacking a layer has shown, for those who stack it.

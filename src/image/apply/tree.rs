@@ -18,6 +18,7 @@ use super::metadata::{self, Creator, Late};
 use super::parents::{Directory, Parents, Standing, kind_of};
 use super::whiteouts::{Marker, Whiteouts, marker};
 use super::{Facts, Policy, remove};
+use crate::error;
 use crate::image::path::{InnerPath, clean, is_within, show, split};
 use crate::image::tarball::{Device, Entry, Kind};
 
@@ -54,6 +55,20 @@ impl Tree {
         })
     }
 
+    /// Starts with a directory that others use, for [`Policy::Copy`]; the calling thread must have umask 0.
+    pub(crate) fn in_use(root: OwnedFd) -> Tree {
+        Tree {
+            parents: Parents::new(root),
+            policy: Policy::Copy,
+            creator: Creator::unknown(),
+            whiteouts: Whiteouts::default(),
+            directories: HashMap::new(),
+            waiting: BTreeMap::new(),
+            facts: Facts::default(),
+            recount: false,
+        }
+    }
+
     /// Makes one member.
     pub(crate) fn put(&mut self, entry: &Entry, content: Content<'_>) -> Result<()> {
         let path = clean(&entry.path)?;
@@ -63,7 +78,11 @@ impl Tree {
 
     fn put_at(&mut self, path: &[u8], entry: &Entry, content: Content<'_>) -> Result<()> {
         let (parent, name) = split(path);
-        match marker(path)? {
+        let marker = match self.policy {
+            Policy::Copy => Marker::None,
+            _ => marker(path)?,
+        };
+        match marker {
             Marker::None => {}
             Marker::Ignored => return Ok(()),
             _ if self.policy == Policy::RootFilesystem => return Ok(()),
@@ -83,6 +102,9 @@ impl Tree {
             return self.put_root(entry);
         }
         let dir = self.parents.directory(parent)?;
+        if entry.kind != Kind::Directory {
+            self.keep_kind(&dir, name, false)?;
+        }
         self.note_revived();
         if !self.waiting.is_empty() {
             self.waiting.remove(&dir.child(name));
@@ -101,7 +123,7 @@ impl Tree {
                 self.put_link(&dir, name, &target)
             }
             Kind::CharDevice(device) => {
-                if (device.major, device.minor) == (0, 0) {
+                if (device.major, device.minor) == (0, 0) && self.policy != Policy::Copy {
                     // For overlayfs this is a deletion, however it came here.
                     return self.put_whiteout(&dir, name);
                 }
@@ -117,14 +139,58 @@ impl Tree {
         }
     }
 
+    /// Where others use the tree, refuses to put a file in the place of a directory, or the reverse.
+    fn keep_kind(&self, dir: &Rc<Directory>, name: &[u8], directory: bool) -> Result<()> {
+        if self.policy != Policy::Copy {
+            return Ok(());
+        }
+        let standing = kind_of(dir.as_fd(), name)?;
+        let [old, new] = match standing {
+            Some(Standing::Directory) if !directory => ["directory", "non-directory"],
+            Some(Standing::Symlink | Standing::Other | Standing::Whiteout) if directory => {
+                ["non-directory", "directory"]
+            }
+            _ => return Ok(()),
+        };
+        let (path, into) = (show(&dir.child(name)), show(&dir.path));
+        bail!(error::invalid(format!(
+            "cannot overwrite {old} \"/{path}\" with {new} \"/{into}\""
+        )))
+    }
+
     /// Sets what had to wait, and returns what the layer is.
     pub(crate) fn finish(mut self) -> Result<Facts> {
         self.resolve_links()?;
+        if self.policy == Policy::Copy {
+            return self.finish_copy();
+        }
         self.note_revived();
         self.whiteouts.finish(&mut self.parents)?;
         let implied: Vec<_> = (self.parents.implied())
             .map(|(path, late)| (path.to_vec(), late))
             .collect();
+        self.finish_directories(implied)?;
+        if self.recount {
+            let root = self.parents.directory(b"")?;
+            self.facts.size = count(root.as_fd())?;
+        }
+        let implied = std::mem::take(&mut self.parents.made.implied);
+        self.facts.implied = implied.into_iter().map(InnerPath).collect();
+        self.facts.opaque = self.whiteouts.hides_everything();
+        Ok(self.facts)
+    }
+
+    /// What only a layer has is nobody's affair here: directories that were made on the way stay as they are.
+    fn finish_copy(mut self) -> Result<Facts> {
+        if let Some((path, target)) = self.facts.links.first() {
+            let (path, target) = (show(&path.0), show(&target.0));
+            bail!("unpack {path:?}: its hard link to {target:?} leads nowhere");
+        }
+        self.finish_directories(Vec::new())?;
+        Ok(self.facts)
+    }
+
+    fn finish_directories(&mut self, implied: Vec<(Vec<u8>, Late)>) -> Result<()> {
         // By path, so that directories are found near the one before.
         let mut directories: Vec<_> = self.directories.drain().chain(implied).collect();
         directories.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -134,14 +200,7 @@ impl Tree {
             metadata::finish_directory(dir.as_fd(), name, late)
                 .with_context(|| format!("finish the directory {:?}", show(path)))?;
         }
-        if self.recount {
-            let root = self.parents.directory(b"")?;
-            self.facts.size = count(root.as_fd())?;
-        }
-        let implied = std::mem::take(&mut self.parents.made.implied);
-        self.facts.implied = implied.into_iter().map(InnerPath).collect();
-        self.facts.opaque = self.whiteouts.hides_everything();
-        Ok(self.facts)
+        Ok(())
     }
 
     fn put_root(&mut self, entry: &Entry) -> Result<()> {
@@ -167,12 +226,15 @@ impl Tree {
         let made = mkdirat(dir, name, mode);
         if made == Err(Errno::EXIST) {
             if kind_of(dir.as_fd(), name)? == Some(Standing::Directory) {
-                metadata::clear_xattrs(dir.as_fd(), name)?;
+                if self.policy != Policy::Copy {
+                    metadata::clear_xattrs(dir.as_fd(), name)?;
+                }
                 self.describe_directory(dir, name, entry)?;
                 self.parents.made.implied.remove(&path);
                 self.directories.insert(path, Late::of(entry, self.policy));
                 return Ok(());
             }
+            self.keep_kind(dir, name, true)?;
             let deleted = self.clear(dir, name)?;
             mkdirat(dir, name, mode).context("make a directory")?;
             if deleted {

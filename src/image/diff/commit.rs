@@ -58,6 +58,7 @@ pub fn commit(images: &Images, lease: &mut Lease, changed: Changed<'_>) -> Resul
         root: root_differs(&upper, &below)?,
         excluded: Some(&excluded),
         one_mount: false,
+        plain: false,
         below: Some(below.as_fd()),
     };
     let (facts, sum) = std::thread::scope(|scope| -> Result<_> {

@@ -1,12 +1,13 @@
 //! A directory → the bytes of its archive.
 
+use std::fs::File;
 use std::io::{Read as _, Write};
 use std::os::fd::BorrowedFd;
 
 use anyhow::{Context as _, Result};
 
 use super::tree::{Options, members};
-use super::write;
+use super::{Entry, write};
 use crate::image::path::show;
 
 /// How much of a file is read at a time.
@@ -23,10 +24,21 @@ pub struct Written {
 
 /// Writes the archive of a tree to `output`.
 pub fn pack(root: BorrowedFd<'_>, options: Options<'_>, output: &mut dyn Write) -> Result<Written> {
+    pack_from(&mut |put| members(root, options, put), output)
+}
+
+/// Takes one member, with the open file if it has content.
+pub type Put<'a> = dyn FnMut(Entry, Option<File>) -> Result<()> + 'a;
+
+/// Writes the archive of the members that `source` puts to `output`.
+pub fn pack_from(
+    source: &mut dyn FnMut(&mut Put<'_>) -> Result<()>,
+    output: &mut dyn Write,
+) -> Result<Written> {
     let mut written = Written::default();
     let mut block = Vec::with_capacity(BUFFER_BYTES);
     let mut buffer = vec![0; BUFFER_BYTES];
-    members(root, options, &mut |entry, file| {
+    source(&mut |entry, file| {
         // Headers and small files go out together.
         write::header(&mut block, &entry)?;
         let mut left = entry.size;

@@ -36,6 +36,8 @@ pub struct Options<'a> {
     pub excluded: Option<&'a HashSet<Vec<u8>>>,
     /// Whether what is mounted in the tree is left out; the directories and files it is mounted on stay, empty.
     pub one_mount: bool,
+    /// Whether names and devices that could mean deletions are what they are, and nothing more.
+    pub plain: bool,
     /// The merged layers below, if markers of deletions are wanted only where there is something to delete.
     pub below: Option<BorrowedFd<'a>>,
 }
@@ -62,6 +64,33 @@ pub fn members(
     walk.directory(dir, b"", 0)
 }
 
+/// Calls `put` for `name` in the directory `dir`, and for all below it if it is a directory itself; nothing is followed.
+///
+/// False if there is no such file, or it is a socket, which no archive can hold.
+pub fn member(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    options: Options<'_>,
+    put: &mut dyn FnMut(Entry, Option<File>) -> Result<()>,
+) -> Result<bool> {
+    let mut found = false;
+    let mut put = |entry, content| {
+        found = true;
+        put(entry, content)
+    };
+    let mut walk = Walk {
+        root: dir,
+        options,
+        put: &mut put,
+        links: HashMap::new(),
+        mount: None,
+    };
+    if let Some((below, path)) = walk.file(dir, b"", (name, FileType::Unknown))? {
+        walk.directory(below, &path, 0)?;
+    }
+    Ok(found)
+}
+
 /// Returns the member that a directory would have under `path`.
 pub(crate) fn directory(dir: BorrowedFd<'_>, path: Vec<u8>) -> Result<Entry> {
     let stat = rustix::fs::fstat(dir).context("stat the directory")?;
@@ -84,7 +113,9 @@ impl Walk<'_, '_> {
     fn directory(&mut self, dir: OwnedFd, path: &[u8], depth: usize) -> Result<()> {
         let mut list = names(dir.as_fd()).with_context(|| format!("list {:?}", show(path)))?;
         list.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        if apply::is_opaque(dir.as_fd()).context("look whether it is opaque")?
+        let plain = self.options.plain;
+        if !plain
+            && apply::is_opaque(dir.as_fd()).context("look whether it is opaque")?
             && self.is_below(path, true)?
         {
             (self.put)(whiteout(join(path, OPAQUE_MARKER)), None)?;
@@ -101,12 +132,12 @@ impl Walk<'_, '_> {
             }
             // Only a device can be a deletion, and there are few of them.
             let device = matches!(kind, FileType::CharacterDevice | FileType::Unknown);
-            if device && is_whiteout(dir.as_fd(), &name)? {
+            if !plain && device && is_whiteout(dir.as_fd(), &name)? {
                 if self.is_below(&child, false)? {
                     let marker = [PREFIX, &name].concat();
                     (self.put)(whiteout(join(path, &marker)), None)?;
                 }
-            } else if name.starts_with(PREFIX) {
+            } else if !plain && name.starts_with(PREFIX) {
                 let shown = show(&child);
                 tracing::warn!(path = %shown, "left out a file whose name means a deletion");
             } else {

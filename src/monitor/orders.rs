@@ -1,0 +1,187 @@
+//! What clients ask of a running monitor, and how it is done.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::{Result, bail};
+
+use super::control::{ExecRequest, Reply, Request, Streams};
+use super::peers::Waits;
+use super::supervise::{Monitor, Stage};
+use crate::container::Phase;
+use crate::error;
+
+/// How long a program may take to end when the machine goes down.
+const SHUTDOWN_TIMEOUT_S: i64 = 10;
+
+impl Monitor {
+    pub(super) fn answer(&mut self, number: u64, request: Request, descriptors: Vec<OwnedFd>) {
+        match request {
+            Request::Start { .. } => {
+                let error =
+                    error::conflict(format!("container {} is already running", self.record.id));
+                self.peers.answer_done(number, Err(error));
+            }
+            Request::Attach(streams) => {
+                let attached = self.attach(streams, descriptors);
+                self.peers.answer_done(number, attached);
+                self.peers.set_waits(number, Waits::Exit);
+            }
+            Request::Resize(size) => {
+                let resized = self.hub.resize(size);
+                self.peers.answer_done(number, resized);
+                let (height, width) = (size.height.to_string(), size.width.to_string());
+                self.event("resize", &[("height", height), ("width", width)]);
+            }
+            Request::Exec(request) => self.exec(number, *request, &descriptors),
+            Request::Signal(signal) => {
+                let sent = self.kill(signal);
+                self.peers.answer_done(number, sent);
+            }
+            Request::Stop {
+                signal,
+                timeout_s,
+                restart,
+            } => self.answer_stop(number, signal, timeout_s, restart),
+            Request::Pause => {
+                let paused = self.pause();
+                self.peers.answer_done(number, paused);
+            }
+            Request::Unpause => {
+                let unpaused = self.unpause();
+                self.peers.answer_done(number, unpaused);
+            }
+            Request::Wait => self.peers.set_waits(number, Waits::Exit),
+        }
+    }
+
+    fn attach(&mut self, streams: Streams, descriptors: Vec<OwnedFd>) -> Result<()> {
+        self.running()?;
+        let Some(stream) = descriptors.into_iter().next() else {
+            return Err(error::invalid("attach needs a stream"));
+        };
+        self.hub.attach(stream, streams)?;
+        self.event("attach", &[]);
+        Ok(())
+    }
+
+    fn exec(&mut self, number: u64, request: ExecRequest, descriptors: &[OwnedFd]) {
+        let command = request.command.clone();
+        let started = self.running().map(drop).and_then(|()| {
+            if self.status.phase == Phase::Paused {
+                let name = &self.record.name;
+                let why = format!("Container {name} is paused, unpause the container before exec");
+                return Err(error::conflict(why));
+            }
+            let Stage::Running(run) = &self.stage else {
+                bail!("the container does not run")
+            };
+            self.execs.start(run, &self.record, request, descriptors)
+        });
+        match started {
+            Ok(started) => {
+                let id = || ("execID", started.id.clone());
+                self.event(&format!("exec_create: {command}"), &[id()]);
+                self.event(&format!("exec_start: {command}"), &[id()]);
+                self.peers
+                    .set_waits(number, Waits::Exec(started.id.clone()));
+                let terminal = started.terminal.as_ref().map(OwnedFd::as_fd);
+                let reply = Reply::ExecStarted {
+                    id: started.id.clone(),
+                    pid: started.pid,
+                };
+                self.peers.answer(number, &reply, terminal.as_slice());
+            }
+            Err(error) => self.peers.answer_done(number, Err(error)),
+        }
+    }
+
+    /// A signal by hand: also how a user stops a container that would start again.
+    fn kill(&mut self, signal: i32) -> Result<()> {
+        let configured = crate::container::signal::parse(&self.record.config.stop_signal).ok();
+        let ends =
+            signal == libc::SIGKILL || configured.is_none_or(|configured| configured == signal);
+        if let Stage::Restarting { .. } = self.stage {
+            self.status.stopped_by_user = true;
+            return self.stop_waiting();
+        }
+        self.signal(signal)?;
+        self.status.stopped_by_user = true;
+        self.is_last |= ends;
+        if ends && self.status.phase == Phase::Paused {
+            self.thaw()?;
+        }
+        self.event("kill", &[("signal", signal.to_string())]);
+        self.save()
+    }
+
+    /// The machine goes down, or somebody asks this process to end: the program may end in its own way, and that is not a
+    /// stop by its user, so that a policy brings it back after the next boot.
+    pub(super) fn shut_down(&mut self) -> Result<()> {
+        self.is_last = true;
+        match self.stage {
+            Stage::Running(_) => {
+                let configured = crate::container::signal::parse(&self.record.config.stop_signal);
+                self.stop(configured.unwrap_or(libc::SIGTERM), SHUTDOWN_TIMEOUT_S)
+            }
+            Stage::Restarting { .. } => self.stop_waiting(),
+            Stage::Over => Ok(()),
+        }
+    }
+
+    /// Ends the wait for the next start: there will be none.
+    fn stop_waiting(&mut self) -> Result<()> {
+        self.status.phase = Phase::Exited;
+        let saved = self.save();
+        self.over();
+        saved
+    }
+
+    fn answer_stop(&mut self, number: u64, signal: i32, timeout_s: i64, restart: bool) {
+        self.status.stopped_by_user = true;
+        if let Stage::Restarting { .. } = self.stage {
+            let stopped = self.stop_waiting();
+            self.event("stop", &[]);
+            return self.peers.answer_done(number, stopped);
+        }
+        self.is_last = true;
+        self.peers.set_waits(number, Waits::Stop);
+        match self.stop(signal, timeout_s) {
+            Ok(()) if restart => {}
+            Ok(()) => self.event("stop", &[]),
+            Err(error) => {
+                self.peers.set_waits(number, Waits::Nothing);
+                self.peers.answer_done(number, Err(error));
+            }
+        }
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        let id = &self.record.id;
+        if self.status.phase == Phase::Paused {
+            return Err(error::conflict(format!("Container {id} is already paused")));
+        }
+        self.running()?.cgroup.freeze()?;
+        self.status.phase = Phase::Paused;
+        self.save()?;
+        self.event("pause", &[]);
+        Ok(())
+    }
+
+    fn unpause(&mut self) -> Result<()> {
+        if self.status.phase != Phase::Paused {
+            return Err(error::conflict(format!(
+                "Container {} is not paused",
+                self.record.id
+            )));
+        }
+        self.thaw()
+    }
+
+    pub(super) fn thaw(&mut self) -> Result<()> {
+        self.running()?.cgroup.thaw()?;
+        self.status.phase = Phase::Running;
+        self.save()?;
+        self.event("unpause", &[]);
+        Ok(())
+    }
+}
