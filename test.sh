@@ -16,12 +16,14 @@ say() { printf '\n==> %s\n' "$*"; }
 
 # A command or file that tests need, and the Debian package that has it.
 needed='
-cc:gcc
 /usr/include/stdio.h:libc6-dev
 /bin/busybox:busybox-static
+bash:bash
 bzip2:bzip2
+cc:gcc
 cp:coreutils
 dockerd:docker.io
+fish:fish
 gzip:gzip
 ip:iproute2
 nft:nftables
@@ -34,6 +36,7 @@ strip:binutils
 tar:tar
 umoci:umoci
 xz:xz-utils
+zsh:zsh
 zstd:zstd
 '
 missing=

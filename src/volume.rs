@@ -51,7 +51,7 @@ impl Volumes {
     ///
     /// Returns whether it is new. Errors are of kind `Invalid`.
     pub fn create(&self, request: &VolumeCreate) -> Result<(Volume, bool)> {
-        check_driver(&request.driver)?;
+        check_driver(&request.driver).with_context(|| format!("create {}", request.name))?;
         let mut labels = request.labels.clone();
         let name = if request.name.is_empty() {
             labels

@@ -10,6 +10,7 @@
 
 pub mod command;
 pub mod commands;
+pub mod complete;
 pub mod docs;
 pub mod face;
 pub mod flags;

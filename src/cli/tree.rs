@@ -8,7 +8,7 @@ use super::commands::{
     transfer, volume,
 };
 use crate::cli::command::{Group, Node};
-use crate::cli::{docs, verbs, version};
+use crate::cli::{complete, docs, verbs, version};
 
 use Node::{Command, Hidden};
 
@@ -64,6 +64,7 @@ pub static ROOT: &[Node] = &[
     Command(&containers::UPDATE, Some(verbs::update::run)),
     Command(&system::VERSION, Some(version::run)),
     Command(&lifecycle::WAIT, Some(verbs::lifecycle::wait)),
+    Hidden(&complete::COMPLETE, complete::run),
     Hidden(&docs::COMPLETION, docs::completion),
     Hidden(&docs::MAN, docs::man),
     Hidden(&verbs::monitor::MONITOR, verbs::monitor::run),

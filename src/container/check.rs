@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 
-use super::{logs, merge, security, spec};
+use super::{logs, merge, security, signal, spec};
 use crate::docker::container::{Config, HostConfig, Resources, RestartPolicy};
 use crate::error;
 
@@ -12,6 +12,8 @@ const MEMORY_MIN_BYTES: i64 = 6 << 20;
 const SHM_DEFAULT_BYTES: i64 = 64 << 20;
 const SHARES_MIN: i64 = 2;
 const SHARES_MAX: i64 = 262_144;
+/// Names under which this engine's own runtime may be asked for.
+const RUNTIMES: [&str; 4] = ["", "aril", "runc", "io.containerd.runc.v2"];
 
 /// What limits can be asked for on this machine.
 #[derive(Clone, Debug, Default)]
@@ -49,16 +51,54 @@ pub fn complete(config: &mut Config, host: &mut HostConfig, machine: &Machine) -
             *name = security::normalize_capability(option, name)?;
         }
     }
+    check_unsupported(host)?;
     security::parse_options(host)?;
     logs::Driver::from_config(&host.log_config)?;
     for rule in host.resources.device_cgroup_rules.iter().flatten() {
         spec::parse_device_rule(rule)?;
     }
+    // What is empty is as good as not given.
+    config.volumes = config.volumes.take().filter(|volumes| !volumes.is_empty());
     fill(host);
     Ok(())
 }
 
+/// Refuses what this engine has not, with docker's texts for engines that have it not either.
+fn check_unsupported(host: &HostConfig) -> Result<()> {
+    if let Some(request) = host.resources.device_requests.iter().flatten().next() {
+        let driver = request["Driver"].as_str().unwrap_or_default();
+        let sets = request["Capabilities"].as_array().into_iter().flatten();
+        let sets = sets.map(|set| {
+            let words = set.as_array().into_iter().flatten();
+            let words: Vec<&str> = words.filter_map(serde_json::Value::as_str).collect();
+            format!("[{}]", words.join(" "))
+        });
+        let capabilities = sets.collect::<Vec<_>>().join(" ");
+        let why = format!(
+            "could not select device driver \"{driver}\" with capabilities: [{capabilities}]"
+        );
+        let hint = "give the devices themselves: --device /dev/dri, --device /dev/nvidia0";
+        return Err(error::with_hint(error::invalid(why), hint));
+    }
+    if !host.storage_opt.is_empty() {
+        let where_ = "overlay over xfs with 'pquota' mount option";
+        return refuse(format!("--storage-opt is supported only for {where_}"));
+    }
+    if !RUNTIMES.contains(&host.runtime.as_str()) {
+        let runtime = &host.runtime;
+        return refuse(format!("unknown or invalid runtime name: {runtime}"));
+    }
+    if !matches!(host.isolation.to_lowercase().as_str(), "" | "default") {
+        let isolation = &host.isolation;
+        return refuse(format!("invalid isolation '{isolation}' on linux"));
+    }
+    Ok(())
+}
+
 fn check_config(config: &Config) -> Result<()> {
+    if !config.stop_signal.is_empty() {
+        signal::parse(&config.stop_signal)?;
+    }
     if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
         let why = "is invalid, it needs to be an absolute path";
         return refuse(format!(
@@ -324,6 +364,8 @@ fn fill(host: &mut HostConfig) {
         }
     }
     host.resources.oom_kill_disable.get_or_insert(false);
+    // Zero and below mean no limit, which is what there is without one.
+    host.resources.pids_limit = host.resources.pids_limit.filter(|limit| *limit > 0);
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Driver {
             "none" => return Ok(Driver::None),
             other => {
                 return Err(error::invalid(format!(
-                    "logger: no log driver named '{other}' is registered"
+                    "error looking up logging plugin {other}: plugin \"{other}\" not found"
                 )));
             }
         }

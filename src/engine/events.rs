@@ -29,7 +29,7 @@ const KEYS: [&str; 14] = [
 /// Actions whose name goes on after a colon.
 const OPEN_ACTIONS: [&str; 3] = ["exec_create", "exec_start", "health_status"];
 
-/// From when to when; what is absent is now, and the end of days.
+/// From when to when; without an end only what happens from now on, without a beginning all up to the end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Span {
     /// Inclusive.
@@ -55,7 +55,11 @@ pub fn events(
         )));
     }
     let now = Timestamp::now();
-    let since = event::nanoseconds(span.since.unwrap_or(now));
+    let since = match (span.since, span.until) {
+        (Some(since), _) => event::nanoseconds(since),
+        (None, Some(_)) => 0,
+        (None, None) => event::nanoseconds(now),
+    };
     let until = span.until.map_or(i64::MAX, event::nanoseconds);
     // Before the first look, so that nothing happens unseen between the two.
     let mut follower = Follower::new(&engine.dirs)?;

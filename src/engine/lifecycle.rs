@@ -8,7 +8,7 @@ use super::attach::{Session, Target};
 use super::filter::Filters;
 use super::volumes::Pruned;
 use super::{Engine, images, repair, usage};
-use crate::container::{Container, Phase, signal};
+use crate::container::{Container, Phase, names, signal};
 use crate::monitor::client::{self, Connection};
 use crate::monitor::control::{Request, Streams};
 use crate::monitor::removal;
@@ -171,10 +171,23 @@ pub fn wait(engine: &Engine, container: &Container) -> Result<i32> {
 
 /// Gives a container another name.
 pub fn rename(engine: &Engine, text: &str, name: &str) -> Result<()> {
+    const NEW_NAME: &str = "Error when allocating new name";
     let container = engine.container(text)?;
-    let old = engine
-        .containers
-        .rename(&container.record.id, name.strip_prefix('/').unwrap_or(name))?;
+    let name = name.strip_prefix('/').unwrap_or(name);
+    if name.is_empty() {
+        return Err(error::invalid("Neither old nor new names may be empty"));
+    }
+    if name == container.record.name {
+        let why = "Renaming a container with the same name as its current name";
+        return Err(error::invalid(why));
+    }
+    if !names::is_valid(name) {
+        let allowed = "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed";
+        let why = format!("{NEW_NAME}: Invalid container name (/{name}), {allowed}");
+        return Err(error::invalid(why));
+    }
+    let renamed = engine.containers.rename(&container.record.id, name);
+    let old = renamed.context(NEW_NAME)?;
     let mut attributes = removal::attributes(&container.record);
     name.clone_into(attributes.entry("name".to_owned()).or_default());
     attributes.insert("oldName".to_owned(), format!("/{old}"));

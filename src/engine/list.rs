@@ -10,7 +10,7 @@ use super::{Engine, repair};
 use crate::container::{Container, Phase};
 use crate::error;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 15] = [
     "ancestor",
     "before",
     "exited",
@@ -26,7 +26,6 @@ const KEYS: [&str; 16] = [
     "since",
     "status",
     "volume",
-    "driver",
 ];
 const STATUSES: [&str; 7] = [
     "created",
@@ -109,17 +108,18 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn new(engine: &Engine, filters: &'a Filters) -> Result<Wanted<'a>> {
-        for (key, known) in [("status", &STATUSES[..]), ("health", &HEALTHS[..])] {
-            if let Some(value) = filters.values(key).find(|value| !known.contains(value)) {
-                return Err(error::invalid(format!(
-                    "Unrecognised filter value for {key}: {value}"
-                )));
-            }
+        if let Some(status) = filters.values("status").find(|v| !STATUSES.contains(v)) {
+            return Err(error::invalid(format!("invalid filter 'status={status}'")));
+        }
+        if let Some(health) = filters.values("health").find(|v| !HEALTHS.contains(v)) {
+            let why = format!("Unrecognised filter value for health: {health}");
+            return Err(error::invalid(why));
         }
         filters.flag("is-task")?;
         let code = |text: &str| {
-            text.parse()
-                .map_err(|_| error::invalid(format!("invalid filter 'exited={text}'")))
+            text.parse().map_err(|_| {
+                error::invalid(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+            })
         };
         Ok(Wanted {
             filters,

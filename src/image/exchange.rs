@@ -77,7 +77,7 @@ fn rename(entry: &mut Entry, name: &[u8], called: &[u8]) {
         let rest = rest.strip_prefix(b"/").unwrap_or(rest);
         match (called.is_empty(), rest.is_empty()) {
             (true, true) => b"./".to_vec(),
-            (true, false) => rest.to_vec(),
+            (true, false) => [b"./", rest].concat(),
             (false, true) => called.to_vec(),
             (false, false) => join(called, rest),
         }
@@ -165,7 +165,7 @@ mod tests {
         check(&root, b"a", b"a", &["a/", "a/.wh.x", "a/y -> a/.wh.x"]);
         check(&root, b"a", b"b", &["b/", "b/.wh.x", "b/y -> b/.wh.x"]);
         check(&inside, b"", b"c", &["c/", "c/.wh.x", "c/y -> c/.wh.x"]);
-        check(&inside, b"", b"", &["./", ".wh.x", "y -> .wh.x"]);
+        check(&inside, b"", b"", &["./", "./.wh.x", "./y -> ./.wh.x"]);
         check(&inside, b"y", b"z", &["z"]);
         let dir = root.as_fd();
         let missing = Source {

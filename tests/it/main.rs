@@ -8,13 +8,21 @@
 )]
 
 mod cgroup;
+mod completion;
+mod cp;
+mod events;
+mod health;
 mod interop;
 mod lifecycle;
 mod oci;
 mod peers;
+mod restart;
 mod run;
 mod sandbox;
 mod session;
+mod stats;
 mod tidy;
+mod top;
 mod tree;
+mod update;
 mod v2;

@@ -321,11 +321,6 @@ pub fn refuse_foreign(flags: &ContainerFlags) -> Result<()> {
             return Err(error::invalid(why));
         }
     }
-    let isolation = flags.security.isolation.to_lowercase();
-    if !matches!(isolation.as_str(), "" | "default") {
-        let why = format!("invalid isolation {isolation:?}: only \"default\" exists on Linux");
-        return Err(error::invalid(why));
-    }
     Ok(())
 }
 

@@ -29,8 +29,8 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         }
     };
     let span = Span {
-        since: logs::moment("since", &arguments.since)?,
-        until: logs::moment("until", &arguments.until)?,
+        since: logs::plain_moment(&arguments.since)?,
+        until: logs::plain_moment(&arguments.until)?,
     };
     let filters = filters(&arguments.filter.filter)?;
     let engine = engine(context)?;

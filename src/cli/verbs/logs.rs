@@ -85,8 +85,14 @@ fn details(options: &std::collections::BTreeMap<String, String>) -> String {
     format!("{} ", list.join(","))
 }
 
-/// Reads a moment: a time stamp, seconds since 1970, or how long ago.
+/// Reads a moment: a time stamp, seconds since 1970, or how long ago; the error names the option.
 pub fn moment(option: &str, text: &str) -> Result<Option<Timestamp>> {
+    let named = |error| error::invalid(format!("invalid value for \"{option}\": {error}"));
+    plain_moment(text).map_err(named)
+}
+
+/// Reads a moment as [`moment`] does.
+pub fn plain_moment(text: &str) -> Result<Option<Timestamp>> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -98,7 +104,7 @@ pub fn moment(option: &str, text: &str) -> Result<Option<Timestamp>> {
     }
     let refuse = || {
         error::invalid(format!(
-            "invalid value for \"{option}\": failed to parse value as time or duration: {text:?}"
+            "failed to parse value as time or duration: {text:?}"
         ))
     };
     let ago = parse_duration(text).map_err(|_| refuse())?;

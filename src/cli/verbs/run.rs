@@ -119,6 +119,12 @@ fn request(
         let why = "--use-api-socket needs the Engine API, which this version does not serve";
         return Err(Failed::from(error::invalid(why)));
     }
+    if container.resources.kernel_memory > 0 {
+        warn(&[
+            "Specifying a kernel memory limit has no effect: no kernel has it since 5.11"
+                .to_owned(),
+        ]);
+    }
     let options_of = |error: anyhow::Error| Failed::from(error).options_of(command);
     flags::pull_policy(&options.pull).map_err(options_of)?;
     let directory = std::env::current_dir().context("find the working directory")?;

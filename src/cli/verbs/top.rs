@@ -8,7 +8,7 @@ use crate::cli::{format, output};
 use crate::engine::top;
 
 /// The narrowest column, with the blanks after it, and those blanks: this table of docker's is wider than others.
-const WIDTH: usize = 23;
+const WIDTH: usize = 20;
 const PADDING: usize = 3;
 
 /// `top`
