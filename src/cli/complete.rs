@@ -227,8 +227,11 @@ fn of_argument(path: &[&str], index: usize) -> Kind {
         | (["network", "connect" | "disconnect"], 1) => Kind::AnyContainer,
         (["cp"], _) => Kind::ContainerPath,
         (["create" | "run" | "history"] | ["image", "history"], 0)
-        | (["image", "inspect" | "push" | "rm" | "save" | "tag"], _)
-        | (["push" | "rmi" | "save" | "tag"], _) => Kind::Images,
+        | (
+            ["image", "inspect" | "push" | "rm" | "save" | "tag"]
+            | ["push" | "rmi" | "save" | "tag"],
+            _,
+        ) => Kind::Images,
         (["network", "inspect" | "rm"], _) | (["network", "connect" | "disconnect"], 0) => {
             Kind::Networks
         }

@@ -112,7 +112,7 @@ _aril() {
 if [[ ${funcstack[1]} == _aril ]]; then _aril "$@"; else compdef _aril aril; fi
 "#;
 
-const FISH: &str = r#"# fish completion for aril
+const FISH: &str = r"# fish completion for aril
 function __aril_complete
     set -l words (commandline -opc)
     set -l last (commandline -ct)
@@ -123,7 +123,7 @@ function __aril_complete
     end
 end
 complete --command aril --no-files --arguments '(__aril_complete)'
-"#;
+";
 
 /// Prints the manual page of the program or of a command, or writes all of them.
 pub fn man(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {

@@ -8,6 +8,7 @@ use super::commands::{
     transfer, volume,
 };
 use crate::cli::command::{Group, Node};
+use crate::cli::verbs::foreign;
 use crate::cli::{complete, docs, verbs, version};
 
 use Node::{Command, Hidden};
@@ -65,6 +66,14 @@ pub static ROOT: &[Node] = &[
     Command(&system::VERSION, Some(version::run)),
     Command(&lifecycle::WAIT, Some(verbs::lifecycle::wait)),
     Hidden(&complete::COMPLETE, complete::run),
+    Hidden(&foreign::CONFIG, foreign::of_swarm),
+    Hidden(&foreign::CONTEXT, foreign::context),
+    Hidden(&foreign::NODE, foreign::of_swarm),
+    Hidden(&foreign::PLUGIN, foreign::plugin),
+    Hidden(&foreign::SECRET, foreign::of_swarm),
+    Hidden(&foreign::SERVICE, foreign::of_swarm),
+    Hidden(&foreign::STACK, foreign::of_swarm),
+    Hidden(&foreign::SWARM, foreign::swarm),
     Hidden(&docs::COMPLETION, docs::completion),
     Hidden(&docs::MAN, docs::man),
     Hidden(&verbs::monitor::MONITOR, verbs::monitor::run),

@@ -193,6 +193,7 @@ const TYPES: &[(&str, &str)] = &[
     ("Healthcheck", "*v1.HealthcheckConfig"),
     ("HostConfig", "*container.HostConfig"),
     ("ImageInspect", "image.InspectResponse"),
+    ("Info", "system.dockerInfo"),
     ("MountPoint", "container.MountPoint"),
     ("NetworkSettings", "*container.NetworkSettings"),
     ("PortBinding", "nat.PortBinding"),

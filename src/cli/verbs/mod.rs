@@ -5,6 +5,7 @@ pub mod commit;
 pub mod copy;
 pub mod events;
 pub mod exec;
+pub mod foreign;
 pub mod images;
 pub mod inspect;
 pub mod lifecycle;

@@ -151,15 +151,20 @@ fn make(
     container: &ContainerFlags,
     command: &'static str,
 ) -> Result<String, Failed> {
-    let failed = |error: anyhow::Error| Failed::engine(error).options_of(command);
-    let cidfile = match &container.cidfile {
-        Some(path) => {
-            Some(CidFile::create(path).map_err(|error| Failed::from(error).options_of(command))?)
+    // What goes wrong after the options is no misuse of create, and of run only by its exit code.
+    let code = |failed: Failed| {
+        if command == "run" {
+            failed.of_run()
+        } else {
+            failed
         }
+    };
+    let failed = |error: anyhow::Error| code(Failed::engine(error));
+    let cidfile = match &container.cidfile {
+        Some(path) => Some(CidFile::create(path).map_err(|error| code(Failed::from(error)))?),
         None => None,
     };
-    check_reference(&request.config.image)
-        .map_err(|error| Failed::from(error).options_of(command))?;
+    check_reference(&request.config.image).map_err(|error| code(Failed::from(error)))?;
     let name = Some(options.name.as_str()).filter(|name| !name.is_empty());
     fetch(engine, &request.config.image, options, command)?;
     let created = create::create(engine, request.clone(), name).map_err(failed)?;
