@@ -292,13 +292,8 @@ mod tests {
             driver: "nfs".into(),
             ..named("vv")
         };
-        assert!(
-            volumes
-                .create(&driver)
-                .unwrap_err()
-                .to_string()
-                .contains("plugin \"nfs\" not found")
-        );
+        let refused = volumes.create(&driver).unwrap_err();
+        assert!(error::line(&refused).ends_with("plugin \"nfs\" not found"));
         let options = |list: &[(&str, &str)]| VolumeCreate {
             driver_opts: Some(
                 list.iter()

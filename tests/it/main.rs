@@ -11,6 +11,7 @@ mod cgroup;
 mod completion;
 mod cp;
 mod events;
+mod foreign;
 mod health;
 mod interop;
 mod lifecycle;
