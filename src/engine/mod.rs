@@ -31,6 +31,7 @@ pub mod list;
 pub mod logs;
 pub mod machine;
 pub mod pull;
+pub mod push;
 pub mod registries;
 pub mod repair;
 pub mod stats;

@@ -19,6 +19,7 @@ pub mod blobs;
 pub mod change;
 pub mod compress;
 pub mod create;
+pub mod deflate;
 pub mod diff;
 pub mod exchange;
 pub mod gc;

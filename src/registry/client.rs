@@ -178,7 +178,7 @@ impl Client {
                 let value = HeaderValue::from_static(accepted);
                 request.headers.append(header::ACCEPT, value);
             }
-            request
+            Ok(request)
         })
     }
 
@@ -197,7 +197,7 @@ impl Client {
             {
                 request.headers.insert(header::RANGE, range);
             }
-            request
+            Ok(request)
         })?;
         let skip = match answer.status() {
             StatusCode::PARTIAL_CONTENT if range_start(answer.headers()) == Some(offset) => 0,
@@ -252,7 +252,7 @@ impl Client {
         let mut all: Vec<String> = Vec::new();
         for _ in 0..TAG_PAGES_MAX {
             let (name, answer) = self.call(&[pull_scope(repository)], &mut || {
-                Request::new(Method::GET, url.clone())
+                Ok(Request::new(Method::GET, url.clone()))
             })?;
             let next = next_page(answer.headers()).and_then(|target| http::join(&url, &target));
             let bytes = http::read(&name, answer, TAGS_MAX_BYTES, self.http.cancel())?;
@@ -279,7 +279,7 @@ impl Client {
     /// Asks whether the endpoint speaks the protocol and takes our credentials (`/v2/`).
     pub fn ping(&self) -> Result<(), Failure> {
         let url = self.url("", &[])?;
-        self.call(&[], &mut || Request::new(Method::GET, url.clone()))
+        self.call(&[], &mut || Ok(Request::new(Method::GET, url.clone())))
             .map(drop)
     }
 
@@ -304,14 +304,14 @@ impl Client {
     pub(crate) fn call(
         &self,
         scopes: &[String],
-        make: &mut dyn FnMut() -> Request<'static>,
+        make: &mut dyn FnMut() -> Result<Request<'static>, Failure>,
     ) -> Result<(String, Answer), Failure> {
         let mut scopes = scopes.to_vec();
         let mut attempt = 0;
         loop {
             attempt += 1;
             let authorization = self.auth.header(&self.http, &scopes)?;
-            let mut request = make();
+            let mut request = make()?;
             if self.settled.get() != self.base.scheme()
                 && self.settled.get().is_some()
                 && http::is_same_origin(&request.url, &self.base)
@@ -349,7 +349,7 @@ impl Client {
     fn send(
         &self,
         request: Request<'_>,
-        make: &mut dyn FnMut() -> Request<'static>,
+        make: &mut dyn FnMut() -> Result<Request<'static>, Failure>,
     ) -> Result<(String, Answer), Failure> {
         let name = http::named(&request);
         if self.settled.get().is_some() {
@@ -365,7 +365,7 @@ impl Client {
                 if !matches!(failure.why, Why::Cancelled | Why::Unknown) =>
             {
                 tracing::debug!("no TLS: {}", failure.text);
-                let mut again = make();
+                let mut again = make()?;
                 again.private = private;
                 again.url = plain(&again.url);
                 let name = http::named(&again);

@@ -103,6 +103,11 @@ pub(crate) struct Request<'a> {
 pub(crate) enum Body<'a> {
     Empty,
     Bytes(&'a [u8]),
+    /// As much as `size` says; cannot be sent again.
+    Stream {
+        reader: Box<dyn Read + Send + 'a>,
+        size: u64,
+    },
 }
 
 impl std::fmt::Debug for Body<'_> {
@@ -110,6 +115,7 @@ impl std::fmt::Debug for Body<'_> {
         match self {
             Body::Empty => f.write_str("Empty"),
             Body::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Body::Stream { size, .. } => write!(f, "Stream({size})"),
         }
     }
 }
@@ -252,6 +258,7 @@ impl Http {
                 let size = rest.len() as u64;
                 (&mut rest, size)
             }
+            Body::Stream { reader, size } => (reader, *size),
         };
         let malformed = |error: ureq::http::Error| Failure::Wrong(format!("{name}: {error}"));
         let result = if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) {

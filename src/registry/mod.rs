@@ -24,3 +24,4 @@ mod retry;
 pub mod source;
 mod tls;
 mod trouble;
+pub mod upload;

@@ -8,7 +8,7 @@ use crate::cli::command::{Arguments, Spec};
 use crate::cli::values;
 use crate::error;
 
-/// Arguments of `pull` and `push`.
+/// Arguments of `pull`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PullArgs {
     /// All tags of the repository
@@ -29,6 +29,39 @@ pub struct PullArgs {
     #[arg(short, long)]
     pub quiet: bool,
     /// Name, with or without a tag or digest.
+    #[arg(hide = true)]
+    pub reference: String,
+}
+
+/// Arguments of `push`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PushArgs {
+    /// All tags of the repository
+    #[arg(short, long)]
+    pub all_tags: bool,
+    /// How layers that were made here are compressed: gzip or zstd
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub compression_format: String,
+    /// Do not check or make a signature
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_parser = values::truth)]
+    pub disable_content_trust: bool,
+    /// The image for this platform (linux/arm64)
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub platform: String,
+    /// Print the name only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Name, with or without a tag.
     #[arg(hide = true)]
     pub reference: String,
 }
@@ -103,8 +136,8 @@ pub const PUSH: Spec = Spec {
     about: "Give an image to a registry",
     usage: "[OPTIONS] NAME[:TAG]",
     paths: &["image push", "push"],
-    name: "push",
-    ..PULL
+    arguments: Arguments::Exactly(1),
+    ..spec("push", PushArgs::augment_args)
 };
 
 /// `login`

@@ -14,6 +14,7 @@ pub mod logs;
 pub mod monitor;
 pub mod prune;
 pub mod pull;
+pub mod push;
 pub mod run;
 pub mod session;
 pub mod stats;

@@ -105,7 +105,7 @@ pub fn save(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
 }
 
 /// Images here have one platform each, so only naming that one changes nothing.
-fn refuse_platform(text: &str) -> Result<(), Failed> {
+pub(crate) fn refuse_platform(text: &str) -> Result<(), Failed> {
     if text.is_empty() || Platform::parse(text)?.fit(&Platform::host()).is_some() {
         return Ok(());
     }

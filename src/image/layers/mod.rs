@@ -12,6 +12,7 @@
 //! digest, before it is used: what a power cut left of it is never seen.
 
 pub mod heal;
+pub mod outgoing;
 pub mod unpack;
 
 use std::fs::File;
@@ -48,6 +49,9 @@ pub struct Meta {
     pub facts: Facts,
     /// What the layer can be made again from.
     pub backing: Backing,
+    /// What it was compressed to when it was sent, one of each format.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<outgoing::Made>,
     /// When it was made here, RFC 3339.
     pub created: String,
     /// The boot in which it was made or last verified.

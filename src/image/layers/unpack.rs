@@ -160,6 +160,7 @@ impl Staged {
             tar_size,
             facts: self.facts,
             backing,
+            made: Vec::new(),
             created: jiff::Timestamp::now().to_string(),
             boot_id: boot_id()?.to_owned(),
             synced: false,
