@@ -22,11 +22,13 @@ bash:bash
 bzip2:bzip2
 cc:gcc
 cp:coreutils
+docker-registry:docker-registry
 dockerd:docker.io
 fish:fish
 gzip:gzip
 ip:iproute2
 nft:nftables
+openssl:openssl
 podman:podman
 qemu-system-x86_64:qemu-system-x86
 setsid:util-linux

@@ -218,7 +218,7 @@ fn sizes(data: &Path) {
 }
 
 /// Imports the base, changes it in a container, and commits that as `made:1`; returns the tree.
-fn commit(sandbox: &Sandbox) -> Tree {
+pub(crate) fn commit(sandbox: &Sandbox) -> Tree {
     let base = sandbox.path("base");
     let copied = Command::new("cp")
         .arg("-a")
@@ -255,7 +255,7 @@ fn root_of(sandbox: &Sandbox, name: &str) -> PathBuf {
 }
 
 /// Returns the tree that containers of an image start with.
-fn tree_of(sandbox: &Sandbox, image: &str) -> Tree {
+pub(crate) fn tree_of(sandbox: &Sandbox, image: &str) -> Tree {
     sandbox.ok(&[
         "run",
         "-d",
