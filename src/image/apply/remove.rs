@@ -43,7 +43,10 @@ pub(crate) fn remove_in(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<
             Err(Errno::NOENT) => return Ok(()),
             other => other?,
         };
-        let reader = open(top.as_fd(), b".")?;
+        let reader = match open(top.as_fd(), b".") {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
         empty(top.as_fd(), &reader, 0, &mut hoisted)?;
         match unlinkat(dir, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -69,7 +72,11 @@ fn empty(
     let mut buffer = [MaybeUninit::uninit(); 8192];
     let mut entries = RawDir::new(dir.as_fd(), &mut buffer);
     while let Some(entry) = entries.next() {
-        let entry = entry?;
+        let entry = match entry {
+            // Two processes empty the same trash, and the other one was faster.
+            Err(Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
             continue;
@@ -82,8 +89,10 @@ fn empty(
             }
         }
         if depth >= DEPTH_MAX {
-            hoist(dir.as_fd(), name, top, hoisted)?;
-            continue;
+            match hoist(dir.as_fd(), name, top, hoisted) {
+                Ok(()) | Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno),
+            }
         }
         loop {
             let below = match open(dir.as_fd(), name) {
@@ -122,6 +131,21 @@ fn hoist(
 mod tests {
     use super::*;
     use crate::store::unique;
+
+    #[test]
+    fn of_several_who_remove_a_tree_nobody_fails() {
+        let base = std::env::temp_dir().join(format!("aril-remove-{}", unique()));
+        for n in 0..1000 {
+            std::fs::create_dir_all(base.join(format!("{}/{n}", n % 20))).unwrap();
+        }
+        std::thread::scope(|scope| {
+            let removing: Vec<_> = (0..4).map(|_| scope.spawn(|| remove_all(&base))).collect();
+            for one in removing {
+                one.join().unwrap().unwrap();
+            }
+        });
+        assert!(!base.exists());
+    }
 
     #[test]
     fn deep_and_wide_trees_go() {

@@ -245,14 +245,12 @@ fn others_pull_what_aril_pushes() {
         sandbox.ok(&["tag", "made:1", &at(format)]);
         sandbox.ok(&["push", "--compression-format", format, &at(format)]);
     }
+    // Debian's docker is older than its support for zstd.
     let docker = Docker::start(&sandbox, &[]);
-    for format in ["gzip", "zstd"] {
-        docker.ok(&["pull", "-q", &at(format)]);
-        docker.with_root(&at(format), |root| {
-            tree::assert_same("docker", &tree::read(root), &expected);
-        });
-        docker.ok(&["rmi", &at(format)]);
-    }
+    docker.ok(&["pull", "-q", &at("gzip")]);
+    docker.with_root(&at("gzip"), |root| {
+        tree::assert_same("docker", &tree::read(root), &expected);
+    });
     drop(docker);
     let podman = Podman::new(&sandbox);
     for format in ["gzip", "zstd"] {
