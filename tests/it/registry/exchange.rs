@@ -259,14 +259,15 @@ fn others_pull_what_aril_pushes() {
             tree::assert_same("podman", &tree::read(root), &expected);
         });
         podman.ok(&["rmi", &at(format)]);
-        let name = at(format);
-        sandbox.shell(&format!(
-            "skopeo copy -q --src-tls-verify=false docker://{name} oci:layout-{format}:1\n\
-             umoci unpack --image layout-{format}:1 unpacked-{format}"
-        ));
-        let root = sandbox.path(&format!("unpacked-{format}/rootfs"));
-        tree::assert_same("skopeo", &tree::read(&root), &expected);
     }
+    drop(podman);
+    let name = at("gzip");
+    sandbox.shell(&format!(
+        "skopeo copy -q --src-tls-verify=false docker://{name} oci:layout:1\n\
+         umoci unpack --image layout:1 unpacked"
+    ));
+    let root = sandbox.path("unpacked/rootfs");
+    tree::assert_same("skopeo", &tree::read(&root), &expected);
 }
 
 #[test]
