@@ -12,6 +12,7 @@ use crate::cli::format;
 use crate::cli::output;
 use crate::cli::template::{self, Template};
 use crate::docker::system::{API_VERSION, DOCKER_VERSION, MIN_API_VERSION, Version};
+use crate::error;
 use crate::oci::image::host_architecture;
 
 /// Our own version.
@@ -49,8 +50,13 @@ pub fn run(_context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
             let template = Template::parse(asked)
                 .map_err(|error| Failed::from(format::parsing_error(error)).code(64))?;
             let document = template::to_value(&info())?;
-            // docker prints the errors of this template without its usual words before them.
-            let text = template.execute(&document).map_err(anyhow::Error::from)?;
+            // docker prints the errors of this template without its usual words before them, and has a name for it.
+            let text = template.execute(&document).map_err(|error| {
+                let text = error
+                    .to_string()
+                    .replace("template: :", "template: version:");
+                error::invalid(text.replace("executing \"\"", "executing \"version\""))
+            })?;
             format!("{text}\n")
         }
     };

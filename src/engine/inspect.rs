@@ -6,7 +6,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::Engine;
-use crate::container::{Container, Phase, Status, merge};
+use crate::container::{Container, Phase, Record, Status, merge, security};
+use crate::docker::container::HostConfig;
 use crate::docker::inspect::{ContainerInspect, GraphDriver, NetworkSettings, State};
 use crate::docker::network::EndpointSettings;
 
@@ -42,13 +43,26 @@ pub fn inspect(engine: &Engine, container: &Container) -> Result<ContainerInspec
         driver: STORAGE_DRIVER.to_owned(),
         platform: record.platform.clone(),
         exec_ids: None,
-        host_config: record.host_config.clone(),
+        host_config: host_config(record),
         graph_driver: graph_driver(engine, container),
         mounts: record.mounts.clone(),
         config: record.config.clone(),
         network_settings: network_settings(container),
         ..ContainerInspect::default()
     })
+}
+
+/// Returns the host's part of the configuration with the paths that are hidden by default, which a record leaves open.
+fn host_config(record: &Record) -> HostConfig {
+    let mut host = record.host_config.clone();
+    if !host.privileged {
+        let all = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        host.masked_paths
+            .get_or_insert_with(|| all(&security::MASKED_PATHS));
+        host.readonly_paths
+            .get_or_insert_with(|| all(&security::READONLY_PATHS));
+    }
+    host
 }
 
 /// Returns where the log of a container is.

@@ -375,6 +375,8 @@ impl Monitor {
         let Stage::Running(run) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Ok(());
         };
+        // A check that ends with the container says nothing of it.
+        self.checks = Checks::default();
         self.hub.drain();
         let oom_killed = run.cgroup.oom_kills() > 0;
         for step in [run.cgroup.kill_all(), run.cgroup.remove()] {
@@ -386,7 +388,6 @@ impl Monitor {
             self.exec_ended(&ended);
         }
         drop(run);
-        self.checks = Checks::default();
         health::end(&mut self.status.health);
         let ran = self.run_began.elapsed();
         if oom_killed {

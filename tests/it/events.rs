@@ -16,17 +16,20 @@ fn actions(sandbox: &Sandbox, name: &str) -> String {
 #[test]
 fn a_life_is_told_in_order() {
     let sandbox = Sandbox::new();
-    sandbox.ok(&[
-        "run",
-        "--network",
-        "none",
-        "--name",
-        "one",
-        "busybox",
-        "sh",
-        "-c",
-        "exit 3",
-    ]);
+    sandbox.fails(
+        3,
+        &[
+            "run",
+            "--network",
+            "none",
+            "--name",
+            "one",
+            "busybox",
+            "sh",
+            "-c",
+            "exit 3",
+        ],
+    );
     sandbox.ok(&["rename", "one", "uno"]);
     sandbox.ok(&["rm", "uno"]);
     assert_eq!(actions(&sandbox, "one"), "create, attach, start, die 3");

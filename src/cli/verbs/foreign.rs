@@ -51,7 +51,8 @@ const CONTEXTS: List = List {
     columns: &[
         Column {
             name: "Current",
-            header: "CURRENT",
+            // Nothing, so that the mark of the current one stays away from the header.
+            header: "",
         },
         Column {
             name: "Description",
