@@ -95,7 +95,7 @@ pub fn commit(engine: &Engine, container: &Container, options: &CommitOptions) -
     attributes.insert("comment".to_owned(), options.comment.clone());
     attributes.insert("imageID".to_owned(), id.to_string());
     if let Some(reference) = &options.reference {
-        attributes.insert("imageRef".to_owned(), reference.to_string());
+        attributes.insert("imageRef".to_owned(), reference.familiar());
         images::report(engine, "tag", id.as_ref(), &reference.familiar());
     }
     event::record(&engine.dirs, "container", "commit", &record.id, attributes);

@@ -12,7 +12,7 @@ use crate::container::{Container, Phase};
 use crate::docker::container::ExecCreate;
 use crate::error;
 use crate::monitor::client::Connection;
-use crate::monitor::control::ExecRequest;
+use crate::monitor::control::{ExecRequest, shown};
 use crate::oci::runtime::{ConsoleSize, Process};
 
 /// A process that was started, with the caller's side of its streams.
@@ -87,7 +87,7 @@ fn to_request(request: &ExecCreate) -> ExecRequest {
         },
         user: request.user.clone(),
         privileged: request.privileged,
-        command: request.cmd.join(" "),
+        command: shown(&request.cmd),
     }
 }
 

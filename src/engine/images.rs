@@ -321,6 +321,7 @@ pub fn prune(engine: &Engine, all: bool, filters: &Filters) -> Result<Removal> {
     };
     let removal = remove::prune(&engine.images, all, &wanted, &mut || uses(engine))?;
     finish(engine, &removal)?;
+    super::lifecycle::report_prune(engine, "image", removal.reclaimed);
     Ok(removal)
 }
 

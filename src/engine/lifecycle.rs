@@ -85,14 +85,14 @@ pub struct StopOptions {
 
 /// Stops a container and waits until nothing of it runs; false if it did not run.
 pub fn stop(engine: &Engine, container: &Container, options: &StopOptions) -> Result<bool> {
-    stop_for(engine, container, options, false)
+    stop_for(engine, container, options, true)
 }
 
 fn stop_for(
     engine: &Engine,
     container: &Container,
     options: &StopOptions,
-    restart: bool,
+    told: bool,
 ) -> Result<bool> {
     let config = &container.record.config;
     let configured = Some(config.stop_signal.as_str()).filter(|signal| !signal.is_empty());
@@ -112,7 +112,7 @@ fn stop_for(
     connection.request(&Request::Stop {
         signal,
         timeout_s,
-        restart,
+        told,
     })?;
     connection.wait_gone()?;
     Ok(true)
@@ -231,7 +231,7 @@ pub fn remove(engine: &Engine, text: &str, options: RemoveOptions) -> Result<()>
             signal: Some("KILL".to_owned()),
             timeout_s: Some(0),
         };
-        stop(engine, &container, &kill)?;
+        stop_for(engine, &container, &kill, false)?;
     }
     // With --rm its monitor has removed it by now.
     let Some(_lock) = wait_for_lock(engine, id)? else {
@@ -277,7 +277,14 @@ pub fn prune(engine: &Engine, filters: &Filters) -> Result<Pruned> {
             Err(error) => return Err(error),
         }
     }
+    report_prune(engine, "container", pruned.bytes);
     Ok(pruned)
+}
+
+/// Tells of a prune, and how much room it has made.
+pub(super) fn report_prune(engine: &Engine, kind: &str, bytes: u64) {
+    let reclaimed = [("reclaimed".to_owned(), bytes.to_string())].into();
+    event::record(&engine.dirs, kind, "prune", "", reclaimed);
 }
 
 /// Takes the lock of a monitor that is about to end; nothing if it takes too long.

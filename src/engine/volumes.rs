@@ -85,6 +85,7 @@ pub fn prune(engine: &Engine, filters: &Filters) -> Result<Pruned> {
             Err(error) => return Err(error),
         }
     }
+    super::lifecycle::report_prune(engine, "volume", pruned.bytes);
     Ok(pruned)
 }
 

@@ -52,8 +52,8 @@ pub enum Request {
         signal: i32,
         /// Seconds.
         timeout_s: i64,
-        /// Whether it is to be started again, by whom this asks; then the end is not the user's stop.
-        restart: bool,
+        /// Whether an event tells of the stop; a removal is none.
+        told: bool,
     },
     /// To freeze all processes.
     Pause,
@@ -94,6 +94,14 @@ pub struct ExecRequest {
     pub privileged: bool,
     /// The command as events show it.
     pub command: String,
+}
+
+/// Returns a command as events show it: docker writes the blank before arguments also if there are none.
+pub fn shown(command: &[String]) -> String {
+    let (program, arguments) = command
+        .split_first()
+        .map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+    format!("{program} {}", arguments.join(" "))
 }
 
 /// What a monitor answers.

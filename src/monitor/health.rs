@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::control::ExecRequest;
+use super::control::{ExecRequest, shown};
 use super::execs::Ended;
 use super::supervise::{Monitor, Stage};
 use crate::container::Phase;
@@ -296,7 +296,7 @@ impl Monitor {
                 probe.pid = Pid::from_raw(pid);
                 probe.output = Some(output);
                 schedule.probe = Some(probe);
-                let command = plan.command.join(" ");
+                let command = shown(&plan.command);
                 for action in ["exec_create", "exec_start"] {
                     let id = ("execID", session.clone());
                     self.event(&format!("{action}: {command}"), &[id]);
@@ -325,7 +325,7 @@ impl Monitor {
                 args: plan.command.clone(),
                 ..Process::default()
             },
-            command: plan.command.join(" "),
+            command: shown(&plan.command),
             ..ExecRequest::default()
         };
         let started = self.execs.start(run, &self.record, request, &streams)?;

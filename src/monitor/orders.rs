@@ -40,8 +40,8 @@ impl Monitor {
             Request::Stop {
                 signal,
                 timeout_s,
-                restart,
-            } => self.answer_stop(number, signal, timeout_s, restart),
+                told,
+            } => self.answer_stop(number, signal, timeout_s, told),
             Request::Pause => {
                 let paused = self.pause();
                 self.peers.answer_done(number, paused);
@@ -121,7 +121,11 @@ impl Monitor {
         match self.stage {
             Stage::Running(_) => {
                 let configured = crate::container::signal::parse(&self.record.config.stop_signal);
-                self.stop(configured.unwrap_or(libc::SIGTERM), SHUTDOWN_TIMEOUT_S)
+                self.stop(
+                    configured.unwrap_or(libc::SIGTERM),
+                    SHUTDOWN_TIMEOUT_S,
+                    false,
+                )
             }
             Stage::Restarting { .. } => self.stop_waiting(),
             Stage::Over => Ok(()),
@@ -136,22 +140,20 @@ impl Monitor {
         saved
     }
 
-    fn answer_stop(&mut self, number: u64, signal: i32, timeout_s: i64, restart: bool) {
+    fn answer_stop(&mut self, number: u64, signal: i32, timeout_s: i64, told: bool) {
         self.status.stopped_by_user = true;
         if let Stage::Restarting { .. } = self.stage {
             let stopped = self.stop_waiting();
-            self.event("stop", &[]);
+            if told {
+                self.event("stop", &[]);
+            }
             return self.peers.answer_done(number, stopped);
         }
         self.is_last = true;
         self.peers.set_waits(number, Waits::Stop);
-        match self.stop(signal, timeout_s) {
-            Ok(()) if restart => {}
-            Ok(()) => self.event("stop", &[]),
-            Err(error) => {
-                self.peers.set_waits(number, Waits::Nothing);
-                self.peers.answer_done(number, Err(error));
-            }
+        if let Err(error) = self.stop(signal, timeout_s, told) {
+            self.peers.set_waits(number, Waits::Nothing);
+            self.peers.answer_done(number, Err(error));
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 struct Stopping {
     kill_at: Option<Instant>,
+    /// Whether somebody is told that it was stopped.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -188,6 +190,7 @@ impl Monitor {
                 self.run_began = Instant::now();
                 self.stage = Stage::Running(Box::new(run));
                 self.save()?;
+                self.volume_events("mount");
                 self.event("start", &[]);
                 Ok(())
             }
@@ -213,12 +216,38 @@ impl Monitor {
     }
 
     pub(super) fn event(&self, action: &str, more: &[(&str, String)]) {
-        let mut attributes = removal::attributes(&self.record);
+        // Its name may be another by now.
+        let current = self.containers.get(&self.record.id).ok();
+        let record = current.as_ref().map_or(&self.record, |c| &c.record);
+        let mut attributes = removal::attributes(record);
         attributes.extend(
             more.iter()
                 .map(|(key, value)| ((*key).to_owned(), value.clone())),
         );
         event::record(&self.dirs, "container", action, &self.record.id, attributes);
+    }
+
+    /// Tells what becomes of the volumes.
+    fn volume_events(&self, action: &str) {
+        let id = &self.record.id;
+        for mount in self.record.mounts.iter().filter(|m| m.kind == "volume") {
+            let mut attributes = vec![("container", id.clone()), ("driver", mount.driver.clone())];
+            if action == "mount" {
+                attributes.push(("destination", mount.destination.clone()));
+                attributes.push(("propagation", mount.propagation.clone()));
+                attributes.push(("read/write", mount.rw.to_string()));
+            }
+            let attributes = attributes
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value));
+            event::record(
+                &self.dirs,
+                "volume",
+                action,
+                &mount.name,
+                attributes.collect(),
+            );
+        }
     }
 
     /// Serves until nothing is left to do.
@@ -306,6 +335,7 @@ impl Monitor {
         {
             stopping.kill_at = None;
             self.signal(libc::SIGKILL)?;
+            self.event("kill", &[("signal", libc::SIGKILL.to_string())]);
         }
         self.keep_checking(now)
     }
@@ -397,9 +427,13 @@ impl Monitor {
         self.status.pid = 0;
         self.status.exit_code = status.code();
         self.status.finished_at = Some(Timestamp::now());
-        self.stopping = None;
+        let stopping = self.stopping.take();
         let duration = ("execDuration", ran.as_secs().to_string());
         self.event("die", &[duration, ("exitCode", status.code().to_string())]);
+        self.volume_events("unmount");
+        if stopping.is_some_and(|stopping| stopping.told) {
+            self.event("stop", &[]);
+        }
         // The record may have changed since: another policy, another name.
         self.record = self.containers.get(&self.record.id)?.record;
         if self.starts_again() {
@@ -485,13 +519,8 @@ impl Monitor {
         }
     }
 
-    /// Asks the program to end; SIGKILL follows after `timeout_s`, below zero never.
-    pub(super) fn stop(&mut self, signal: i32, timeout_s: i64) -> Result<()> {
-        let signal = if timeout_s == 0 {
-            libc::SIGKILL
-        } else {
-            signal
-        };
+    /// Asks the program to end; SIGKILL follows after `timeout_s`, below zero never. With `told` the end is told as a stop.
+    pub(super) fn stop(&mut self, signal: i32, timeout_s: i64, told: bool) -> Result<()> {
         self.signal(signal)?;
         self.event("kill", &[("signal", signal.to_string())]);
         if self.status.phase == Phase::Paused {
@@ -499,7 +528,10 @@ impl Monitor {
         }
         let timeout = u64::try_from(timeout_s).ok().map(Duration::from_secs);
         self.stopping = Some(Stopping {
-            kill_at: timeout.map(|timeout| Instant::now() + timeout),
+            kill_at: timeout
+                .filter(|_| signal != libc::SIGKILL)
+                .map(|timeout| Instant::now() + timeout),
+            told,
         });
         self.save()
     }
