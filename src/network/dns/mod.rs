@@ -130,6 +130,7 @@ pub struct Resolver {
     servers: Servers,
     clients: Clients,
     forwarder: Forwarder,
+    ran_at: Instant,
 }
 
 /// Who asked.
@@ -196,6 +197,7 @@ impl Resolver {
             servers: Servers::new(setup.upstreams, setup.netns),
             clients: Clients::default(),
             forwarder: Forwarder::default(),
+            ran_at: Instant::now(),
         };
         resolver.set_scope(scope);
         Ok(resolver)
@@ -209,7 +211,7 @@ impl Resolver {
     /// Returns when [`Resolver::run`] must be called even if the descriptor is silent; a time that has passed is at once.
     pub fn timeout(&self) -> Option<Instant> {
         if self.forwarder.has_work() {
-            return Some(Instant::now());
+            return Some(self.ran_at);
         }
         let deadlines = [self.forwarder.timeout(), self.clients.timeout()];
         deadlines.into_iter().flatten().min()
@@ -225,6 +227,7 @@ impl Resolver {
     ///
     /// An error concerns the resolver as a whole; what goes wrong with one query fails that one.
     pub fn run(&mut self) -> io::Result<()> {
+        self.ran_at = Instant::now();
         let mut answers = Vec::new();
         for _ in 0..ROUNDS {
             let ready = self.events.ready()?;

@@ -161,14 +161,19 @@ impl Running {
                     PollFd::new(&reader, PollFlags::IN),
                 ];
                 poll(&mut fds, left.as_ref()).unwrap();
-                if !fds[1].revents().is_empty() {
+                let [is_ready, is_woken] = fds.map(|fd| !fd.revents().is_empty());
+                if is_woken {
                     reader.read_exact(&mut [0]).unwrap();
                     match receiver.try_recv() {
                         Ok(scope) => resolver.set_scope(scope),
                         Err(_) => return,
                     }
                 }
-                resolver.run().unwrap();
+                // As the monitor, which reads the clock once for all that may be due.
+                let now = Instant::now();
+                if is_ready || resolver.timeout().is_some_and(|at| at <= now) {
+                    resolver.run().unwrap();
+                }
             }
         });
         Running {

@@ -45,6 +45,8 @@ pub(super) struct Streams {
     next: u64,
     /// Those that may have something to move; each at most once.
     work: VecDeque<u64>,
+    /// When there was a turn for them last.
+    worked_at: Option<Instant>,
     /// Those that found no descriptor for a pipe, and when they look again.
     starved: Vec<u64>,
     starved_until: Option<Instant>,
@@ -166,7 +168,9 @@ impl Streams {
         if self.work.is_empty() {
             self.starved_until
         } else {
-            Some(Instant::now())
+            // A time that has passed, and not the present one: who compares it with a clock that was read before must see
+            // that it is due.
+            self.worked_at.or(self.starved_until)
         }
     }
 
@@ -176,6 +180,7 @@ impl Streams {
             self.starved_until = None;
             self.work.extend(self.starved.drain(..));
         }
+        self.worked_at = Some(now);
         let mut one_ended = false;
         for _ in 0..self.work.len() {
             let Some(number) = self.work.pop_front() else {

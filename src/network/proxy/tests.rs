@@ -44,7 +44,13 @@ fn serve(forwards: Vec<Forward>) -> Running {
             if !fds[1].revents().is_empty() {
                 return;
             }
-            proxy.run().unwrap();
+            let is_ready = !fds[0].revents().is_empty();
+            // As the monitor, which reads the clock once for all that may be due.
+            let now = Instant::now();
+            let is_due = proxy.timeout().is_some_and(|at| at <= now);
+            if is_due || is_ready {
+                proxy.run().unwrap();
+            }
         }
     });
     Running {
