@@ -27,6 +27,7 @@ dockerd:docker.io
 fish:fish
 gzip:gzip
 ip:iproute2
+iptables-nft:iptables
 nft:nftables
 openssl:openssl
 podman:podman

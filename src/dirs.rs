@@ -11,10 +11,13 @@
 //!   containers/ID/                 record.json state.json upper/ work/ log files hosts hostname resolv.conf
 //!   names/NAME -> ../containers/ID one link per container name: creating it is what reserves the name
 //!   volumes/NAME/{_data/,volume.json}
+//!   networks/ID/network.json
 //!   leases/ID                      locked while an operation needs what the file names
 //!   tmp/  trash/  locks/           work in progress; what waits to be deleted; lock files
 //! RUN = /run/aril (0711)
 //!   ID/                            lock (held by the monitor), control (its socket), bundle
+//!   networks/ID/                   lock; leases/ADDRESS -> ID of the container; names/ID of each container
+//!   links/ID/ID                    which containers have the address of the first one in their hosts file
 //! ```
 //!
 //! Only names that were validated where they entered become part of a path here.
@@ -105,6 +108,21 @@ impl Dirs {
     /// Returns the directory of all volumes.
     pub fn volumes(&self) -> PathBuf {
         self.data.join("volumes")
+    }
+
+    /// Returns the directory of all networks.
+    pub fn networks(&self) -> PathBuf {
+        self.data.join("networks")
+    }
+
+    /// Returns the run directory of one network.
+    pub fn network_run(&self, id: &str) -> PathBuf {
+        self.run.join("networks").join(id)
+    }
+
+    /// Returns the directory of those who know container `id` by a link.
+    pub fn links(&self, id: &str) -> PathBuf {
+        self.run.join("links").join(id)
     }
 
     /// Returns the directory of leases.

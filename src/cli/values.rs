@@ -155,12 +155,26 @@ pub fn pair(text: &str) -> Result<(String, String)> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Reads values with commas between them, which can be quoted as in CSV.
-pub fn strings(text: &str) -> Result<Vec<String>> {
-    if text.is_empty() {
-        return Ok(Vec::new());
+/// Values that came with commas between them, in one use of an option.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List(pub Vec<String>);
+
+impl List {
+    /// Returns the values of all uses.
+    pub fn all(lists: &[List]) -> Vec<String> {
+        lists
+            .iter()
+            .flat_map(|list| list.0.iter().cloned())
+            .collect()
     }
-    crate::cli::flags::csv::record(text)
+}
+
+/// Reads values with commas between them, which can be quoted as in CSV.
+pub fn strings(text: &str) -> Result<List> {
+    if text.is_empty() {
+        return Ok(List::default());
+    }
+    crate::cli::flags::csv::record(text).map(List)
 }
 
 #[cfg(test)]
@@ -232,6 +246,6 @@ mod tests {
             bytes_or_unlimited("-2").unwrap_err().to_string(),
             "invalid size: '-2'"
         );
-        assert_eq!(strings("a,\"b,c\"").unwrap(), ["a", "b,c"]);
+        assert_eq!(strings("a,\"b,c\"").unwrap().0, ["a", "b,c"]);
     }
 }

@@ -7,6 +7,7 @@
 //! A container exists once its directory has its final name; that rename and the link that reserves its name happen under
 //! one lock, so a link without its container was left by a crash and counts for nothing.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,9 @@ use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::dirs::Dirs;
-use crate::docker::container::{Config, HostConfig, NetworkingConfig};
+use crate::docker::container::{Config, HostConfig, NetworkingConfig, PortBinding};
 use crate::docker::inspect::{Health, MountPoint};
+use crate::docker::network::EndpointSettings;
 use crate::error;
 use crate::store::{self, Durability, FileLock, Records};
 
@@ -132,6 +134,18 @@ pub struct Status {
     pub boot_id: String,
     /// Of the last run.
     pub health: Option<Health>,
+    /// Addresses and ports of the present run.
+    pub network: NetworkStatus,
+}
+
+/// What a container that runs has of networks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkStatus {
+    /// Its places, by name of the network.
+    pub endpoints: BTreeMap<String, EndpointSettings>,
+    /// `80/tcp` → where on the host; nothing for ports that are only exposed.
+    pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
 }
 
 /// How a program ended, as a shell and docker number it.

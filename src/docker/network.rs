@@ -77,3 +77,108 @@ pub struct EndpointIpam {
     )]
     pub link_local_ips: Vec<String>,
 }
+
+/// A network: what is asked for, what was made of it, and what `network inspect` shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// 64 hexadecimal digits; empty in a request.
+    pub id: String,
+    /// RFC 3339 with nanoseconds; empty in a request.
+    pub created: String,
+    /// Always `local`.
+    pub scope: String,
+    /// `bridge`, `host`, `null`, `macvlan`; empty means `bridge`.
+    pub driver: String,
+    /// Whether its containers have IPv4 addresses; absent means yes.
+    #[serde(rename = "EnableIPv4")]
+    pub enable_ipv4: Option<bool>,
+    /// Whether its containers have IPv6 addresses.
+    #[serde(rename = "EnableIPv6")]
+    pub enable_ipv6: bool,
+    /// Where addresses come from.
+    #[serde(rename = "IPAM")]
+    pub ipam: Ipam,
+    /// Whether it has no way out.
+    pub internal: bool,
+    /// Swarm.
+    pub attachable: bool,
+    /// Swarm.
+    pub ingress: bool,
+    /// Swarm.
+    pub config_from: ConfigFrom,
+    /// Swarm.
+    pub config_only: bool,
+    /// The containers that are in it and run, by id; empty in a request.
+    #[serde(deserialize_with = "null_default")]
+    pub containers: BTreeMap<String, NetworkContainer>,
+    /// Options of the driver.
+    #[serde(deserialize_with = "null_default")]
+    pub options: BTreeMap<String, String>,
+    /// Metadata.
+    #[serde(deserialize_with = "null_default")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Swarm: the network whose configuration another one has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ConfigFrom {
+    /// Its name.
+    pub network: String,
+}
+
+/// Where the addresses of a network come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Ipam {
+    /// `default`; empty means that.
+    pub driver: String,
+    /// Options of the driver.
+    pub options: Option<BTreeMap<String, String>>,
+    /// One entry per subnet; none for networks without addresses.
+    pub config: Option<Vec<IpamConfig>>,
+}
+
+/// A subnet of a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IpamConfig {
+    /// `172.18.0.0/16`; empty in a request means any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subnet: String,
+    /// The part that containers get addresses of; empty means all.
+    #[serde(rename = "IPRange", skip_serializing_if = "String::is_empty")]
+    pub ip_range: String,
+    /// Address of the host; empty in a request means the first.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub gateway: String,
+    /// Addresses that no container gets, by what they are for.
+    #[serde(
+        rename = "AuxiliaryAddresses",
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "null_default"
+    )]
+    pub auxiliary_addresses: BTreeMap<String, String>,
+}
+
+/// A container as a network shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkContainer {
+    /// Its name.
+    pub name: String,
+    /// Of its place in the network.
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    /// `02:42:ac:12:00:02`
+    pub mac_address: String,
+    /// With the length of the prefix; empty without IPv4.
+    #[serde(rename = "IPv4Address")]
+    pub ipv4_address: String,
+    /// With the length of the prefix; empty without IPv6.
+    #[serde(rename = "IPv6Address")]
+    pub ipv6_address: String,
+}

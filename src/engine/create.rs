@@ -117,6 +117,7 @@ fn fill(
             .insert(DEFAULT_NETWORK.to_owned(), endpoint);
     }
     resolve_references(engine, &mut host)?;
+    super::networks::complete(engine, &mut host, &mut networking_config)?;
     let inherited = inherited(engine, &host)?;
     let requests = mounts::plan(&config, &host, &inherited)?;
     let lowers = snapshot::lowers(&engine.images, image)?;
@@ -160,14 +161,26 @@ fn platform_warning(image: &Image) -> Vec<String> {
 
 /// References to other containers are kept as ids: names may move.
 fn resolve_references(engine: &Engine, host: &mut HostConfig) -> Result<()> {
-    for mode in [
-        &mut host.network_mode,
-        &mut host.ipc_mode,
-        &mut host.pid_mode,
+    for (mode, is_network) in [
+        (&mut host.network_mode, true),
+        (&mut host.ipc_mode, false),
+        (&mut host.pid_mode, false),
     ] {
         if let Some(other) = mode.strip_prefix("container:") {
-            *mode = format!("container:{}", engine.containers.resolve(other)?);
+            let id = match engine.containers.resolve(other) {
+                Err(error) if is_network => {
+                    return Err(error.context("joining network namespace of container"));
+                }
+                found => found?,
+            };
+            *mode = format!("container:{id}");
         }
+    }
+    for link in host.links.iter_mut().flatten() {
+        let (name, alias) = crate::monitor::network::links::parts(link);
+        let found = engine.containers.resolve(name);
+        let id = found.with_context(|| format!("could not get container for {name}"))?;
+        *link = format!("{id}:{alias}");
     }
     Ok(())
 }

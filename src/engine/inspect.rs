@@ -9,7 +9,8 @@ use super::Engine;
 use crate::container::{Container, Phase, Record, Status, merge, security};
 use crate::docker::container::HostConfig;
 use crate::docker::inspect::{ContainerInspect, GraphDriver, NetworkSettings, State};
-use crate::docker::network::EndpointSettings;
+use crate::monitor::network::links;
+use crate::network::record::DEFAULT;
 
 /// How Go writes a time that never was.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -43,7 +44,7 @@ pub fn inspect(engine: &Engine, container: &Container) -> Result<ContainerInspec
         driver: STORAGE_DRIVER.to_owned(),
         platform: record.platform.clone(),
         exec_ids: None,
-        host_config: host_config(record),
+        host_config: host_config(engine, record),
         graph_driver: graph_driver(engine, container),
         mounts: record.mounts.clone(),
         config: record.config.clone(),
@@ -52,9 +53,16 @@ pub fn inspect(engine: &Engine, container: &Container) -> Result<ContainerInspec
     })
 }
 
-/// Returns the host's part of the configuration with the paths that are hidden by default, which a record leaves open.
-fn host_config(record: &Record) -> HostConfig {
+/// Returns the host's part of the configuration as it is shown: with the paths that are hidden by default, which a record leaves
+/// open, and with links by the name of the other container, `/db:/web/alias`, which a record has by its id.
+fn host_config(engine: &Engine, record: &Record) -> HostConfig {
     let mut host = record.host_config.clone();
+    for link in host.links.iter_mut().flatten() {
+        let (id, alias) = links::parts(link);
+        let other = engine.containers.get(id);
+        let name = other.map_or_else(|_| id.to_owned(), |other| other.record.name);
+        *link = format!("/{name}:/{}/{alias}", record.name);
+    }
     if !host.privileged {
         let all = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
         host.masked_paths
@@ -127,18 +135,35 @@ fn merged(container: &Container) -> String {
 }
 
 fn network_settings(container: &Container) -> NetworkSettings {
-    let record = &container.record;
+    let (record, network) = (&container.record, &container.status.network);
     let mode = record.host_config.network_mode.as_str();
-    let mut networks = BTreeMap::new();
-    if !mode.starts_with("container:") {
-        networks.insert(mode.to_owned(), EndpointSettings::default());
+    let mut networks = record.networking_config.endpoints_config.clone();
+    networks.extend(network.endpoints.clone());
+    if matches!(mode, "host" | "none") {
+        networks.entry(mode.to_owned()).or_default();
     }
-    let sandbox_key = match container.status.pid {
-        0 => String::new(),
-        pid => format!("/proc/{pid}/ns/net"),
-    };
+    let running = container.status.pid != 0;
+    let main = network.endpoints.get(DEFAULT).cloned().unwrap_or_default();
     NetworkSettings {
-        sandbox_key,
+        sandbox_id: if running {
+            record.id.clone()
+        } else {
+            String::new()
+        },
+        sandbox_key: if running {
+            format!("/proc/{}/ns/net", container.status.pid)
+        } else {
+            String::new()
+        },
+        ports: network.ports.clone(),
+        endpoint_id: main.endpoint_id,
+        gateway: main.gateway,
+        global_ipv6_address: main.global_ipv6_address,
+        global_ipv6_prefix_len: main.global_ipv6_prefix_len,
+        ip_address: main.ip_address,
+        ip_prefix_len: main.ip_prefix_len,
+        ipv6_gateway: main.ipv6_gateway,
+        mac_address: main.mac_address,
         networks,
         ..NetworkSettings::default()
     }

@@ -188,6 +188,12 @@ pub fn rename(engine: &Engine, text: &str, name: &str) -> Result<()> {
     }
     let renamed = engine.containers.rename(&container.record.id, name);
     let old = renamed.context(NEW_NAME)?;
+    // Others in its networks find it by its new name from now on.
+    if container.status.phase.needs_monitor()
+        && let Ok(monitor) = monitor(engine, &container)
+    {
+        monitor.request(&Request::Renamed)?;
+    }
     let mut attributes = removal::attributes(&container.record);
     name.clone_into(attributes.entry("name".to_owned()).or_default());
     attributes.insert("oldName".to_owned(), format!("/{old}"));

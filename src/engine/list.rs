@@ -155,7 +155,10 @@ impl<'a> Wanted<'a> {
                 })
             })
             && filters.any("network", |wanted| {
+                let endpoints = container.status.network.endpoints.values();
+                let mut ids = endpoints.map(|endpoint| endpoint.network_id.as_str());
                 networks(container).any(|network| network == wanted)
+                    || wanted.len() >= 12 && ids.any(|id| id.starts_with(wanted))
             })
             && filters.any("publish", |wanted| {
                 record
@@ -163,9 +166,10 @@ impl<'a> Wanted<'a> {
                     .port_bindings
                     .keys()
                     .any(|port| port_fits(wanted, port))
-                    || record
-                        .host_config
-                        .port_bindings
+                    || container
+                        .status
+                        .network
+                        .ports
                         .values()
                         .flatten()
                         .flatten()

@@ -11,6 +11,7 @@ use anyhow::Result;
 use crate::container::{Container, Containers};
 use crate::dirs::Dirs;
 use crate::image::Images;
+use crate::network::record::Networks;
 use crate::settings::Settings;
 use crate::volume::Volumes;
 
@@ -30,6 +31,7 @@ pub mod lifecycle;
 pub mod list;
 pub mod logs;
 pub mod machine;
+pub mod networks;
 pub mod pull;
 pub mod push;
 pub mod registries;
@@ -55,6 +57,7 @@ pub struct Engine {
     /// The daemon.json to read; nothing means the first of the default places.
     pub settings_file: Option<PathBuf>,
     settings: OnceLock<Settings>,
+    networks: OnceLock<Networks>,
 }
 
 impl Engine {
@@ -67,6 +70,7 @@ impl Engine {
             containers: Containers::new(&dirs),
             volumes: Volumes::new(&dirs),
             images: Images::open(&dirs),
+            networks: OnceLock::new(),
             settings_file: None,
             settings: OnceLock::new(),
             dirs,
@@ -82,6 +86,17 @@ impl Engine {
         }
         let settings = Settings::load(self.settings_file.as_deref())?;
         Ok(self.settings.get_or_init(|| settings))
+    }
+
+    /// Returns the networks; what new ones get is what daemon.json says.
+    ///
+    /// Errors are those of [`Settings::load`], and `Invalid` for values that are no addresses.
+    pub fn networks(&self) -> Result<&Networks> {
+        if let Some(networks) = self.networks.get() {
+            return Ok(networks);
+        }
+        let made = Networks::new(&self.dirs, networks::defaults(self.settings()?)?);
+        Ok(self.networks.get_or_init(|| made))
     }
 
     /// Returns the container that `text` means, after repairing what a crash has left of it.

@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::{Engine, lifecycle};
-use crate::container::{Container, ExitStatus, Phase};
-use crate::monitor::{health, removal, restart};
+use crate::container::{Container, ExitStatus, NetworkStatus, Phase};
+use crate::monitor::{health, network, removal, restart};
 use crate::{cgroup, error, event, store};
 
 /// Returns `container` as it is after a repair, if it needed one.
@@ -68,6 +68,8 @@ fn repair(engine: &Engine, id: &str) -> Result<bool> {
     } else {
         ExitStatus::MACHINE_DIED
     };
+    network::clean_up(&engine.dirs, &record, &status.network)?;
+    status.network = NetworkStatus::default();
     status.phase = Phase::Exited;
     status.pid = 0;
     status.exit_code = died.code();

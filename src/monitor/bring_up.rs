@@ -13,6 +13,7 @@ use rustix::fs::Mode;
 
 use super::control::StartError;
 use super::devices;
+use super::network::Networking;
 use super::stdio::Ends;
 use crate::cgroup::{self, Cgroup};
 use crate::container::security::{self, SeccompChoice};
@@ -22,11 +23,12 @@ use crate::container::{Containers, ExitStatus, Record, seccomp, short};
 use crate::dirs::Dirs;
 use crate::image::snapshot::overlay::{self, Upper};
 use crate::image::{Images, snapshot};
-use crate::network::files::{self, HostsEntry, Resolver};
+use crate::network::files::{self, Resolver, Servers};
+use crate::oci::digest;
 use crate::oci::runtime::Spec;
 use crate::oci::runtime::linux::{Linux, Seccomp};
 use crate::oci::state::{State, Status};
-use crate::runtime;
+use crate::runtime::{self, Meanwhile, Prepared};
 use crate::sys::rooted::Root;
 
 /// The cgroup above those of all containers that do not ask for another.
@@ -75,11 +77,14 @@ pub fn cgroup_path(record: &Record) -> String {
 /// Starts the program of a container; on return it runs.
 ///
 /// An error of the program, and not of ours, is a [`StartError`].
-pub fn bring_up(dirs: &Dirs, record: &Record) -> Result<(Run, Ends)> {
+///
+/// What of the network is prepared or attached on an error is the caller's to take back.
+pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Result<(Run, Ends)> {
+    network.prepare(dirs, record)?;
     let rootfs = mount_root(dirs, record)?;
     let root = Root::from_dir(rootfs.try_clone().context("share the root filesystem")?);
     make_working_dir(&root, &record.config.working_dir)?;
-    let facts = facts(dirs, record, &root)?;
+    let facts = facts(dirs, record, &root, network)?;
     ensure_sources(record)?;
     let bundle = dirs.container(&record.id);
     let spec = spec::derive(record, Path::new("rootfs"), &facts)?;
@@ -90,7 +95,16 @@ pub fn bring_up(dirs: &Dirs, record: &Record) -> Result<(Run, Ends)> {
         .and_then(|linux| linux.resources.clone())
         .unwrap_or_default();
     let cgroup = cgroup::create(&host, Path::new(&facts.cgroup), &resources)?;
-    let started = start(record, &spec, &bundle, rootfs.as_fd(), &cgroup);
+    let plan = Plan {
+        spec: &spec,
+        bundle: &bundle,
+        rootfs: rootfs.as_fd(),
+        cgroup: &cgroup,
+    };
+    let private = network.is_private();
+    let mut attach =
+        |prepared: Prepared<'_>| network.attach(dirs, record, prepared.pid.as_raw_nonzero().get());
+    let started = start(record, &plan, private.then_some(&mut attach));
     match started {
         Ok((process, ends)) => {
             let state = State {
@@ -138,12 +152,18 @@ fn mount_root(dirs: &Dirs, record: &Record) -> Result<OwnedFd> {
     )
 }
 
+/// What a program is started from.
+struct Plan<'a> {
+    spec: &'a Spec,
+    bundle: &'a Path,
+    rootfs: BorrowedFd<'a>,
+    cgroup: &'a Cgroup,
+}
+
 fn start(
     record: &Record,
-    spec: &Spec,
-    bundle: &Path,
-    rootfs: BorrowedFd<'_>,
-    cgroup: &Cgroup,
+    plan: &Plan<'_>,
+    meanwhile: Meanwhile<'_>,
 ) -> Result<(runtime::Process, Ends)> {
     let config = &record.config;
     let streams = if config.tty {
@@ -158,25 +178,26 @@ fn start(
             streams.stderr.1.as_fd(),
         ]),
         None => runtime::Stdio::Terminal(
-            spec.process
+            plan.spec
+                .process
                 .as_ref()
                 .and_then(|process| process.console_size),
         ),
     };
     let options = runtime::Options {
         id: &record.id,
-        spec,
-        bundle,
-        rootfs: runtime::Rootfs::Detached(rootfs),
+        spec: plan.spec,
+        bundle: plan.bundle,
+        rootfs: runtime::Rootfs::Detached(plan.rootfs),
         stdio,
-        cgroup: Some(cgroup),
+        cgroup: Some(plan.cgroup),
         start: runtime::Start::AtOnce,
         preserved_fds: 0,
         init: record.host_config.init == Some(true),
         keep_keyring: false,
         no_pivot: false,
     };
-    let mut process = runtime::create(options, None).map_err(start_error)?;
+    let mut process = runtime::create(options, meanwhile).map_err(start_error)?;
     let ends = match streams {
         Some(streams) => streams.into_ends(),
         None => terminal_ends(
@@ -292,7 +313,7 @@ fn ensure_sources(record: &Record) -> Result<()> {
     Ok(())
 }
 
-fn facts(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
+fn facts(dirs: &Dirs, record: &Record, root: &Root, networking: &Networking) -> Result<Facts> {
     let host = &record.host_config;
     let groups = host.group_add.as_deref().unwrap_or_default();
     let network = sharing(dirs, &host.network_mode, "net")?;
@@ -302,7 +323,7 @@ fn facts(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
     let hostname = hostname(dirs, record, &uts)?;
     Ok(Facts {
         user: find_user(root, &record.config.user, groups)?,
-        files: write_files(dirs, record, &hostname, &network)?,
+        files: write_files(dirs, record, &hostname, &network, networking)?,
         hostname,
         network,
         ipc: sharing(dirs, &host.ipc_mode, "ipc")?,
@@ -321,7 +342,7 @@ fn facts(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
             .apparmor
             .filter(|name| name != "unconfined")
             .unwrap_or_default(),
-        link_env: Vec::new(),
+        link_env: networking.link_env(),
         sources: std::collections::BTreeMap::new(),
     })
 }
@@ -435,6 +456,7 @@ fn write_files(
     record: &Record,
     hostname: &str,
     network: &Sharing,
+    networking: &Networking,
 ) -> Result<Vec<(PathBuf, &'static str)>> {
     let names = [
         ("resolv.conf", "/etc/resolv.conf"),
@@ -449,19 +471,13 @@ fn write_files(
             .map(|(name, target)| (dir.join(name), target))
             .to_vec());
     }
-    let extra = host.extra_hosts.iter().flatten().filter_map(|entry| {
-        let (name, address) = entry.split_once(':')?;
-        Some(HostsEntry {
-            address: address.to_owned(),
-            names: vec![name.to_owned()],
-        })
-    });
-    let extra: Vec<HostsEntry> = extra.collect();
+    let mut extra = networking.extra_hosts(record);
     let hosts = if *network == Sharing::Host {
         let mut text = read_host("/etc/hosts");
         files::append_hosts(&mut text, &extra);
         text
     } else {
+        extra.extend(networking.hosts(hostname, &record.config.domainname));
         files::hosts(&extra)
     };
     let asked = Resolver {
@@ -469,14 +485,18 @@ fn write_files(
         search: host.dns_search.clone(),
         options: host.dns_options.clone(),
     };
-    let resolver = files::parse_resolver(&read_host("/etc/resolv.conf"));
-    let resolv_conf = files::resolv_conf(&resolver, &asked, *network != Sharing::Host);
+    let resolver = files::parse_resolver(&read_host(files::HOST_FILE));
+    let whose = if *network == Sharing::Host {
+        Servers::Host
+    } else if networking.has_resolver() {
+        Servers::Own
+    } else {
+        Servers::Reachable
+    };
+    let resolv_conf = files::resolv_conf(&resolver, &asked, whose);
     let dir = dirs.container(&record.id);
-    for (name, text) in [
-        ("resolv.conf", resolv_conf),
-        ("hostname", format!("{hostname}\n")),
-        ("hosts", hosts),
-    ] {
+    write_unless_edited(&dir.join("resolv.conf"), &resolv_conf)?;
+    for (name, text) in [("hostname", format!("{hostname}\n")), ("hosts", hosts)] {
         write_file(&dir.join(name), &text)?;
     }
     Ok(names
@@ -486,6 +506,19 @@ fn write_files(
 
 fn read_host(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// A file that its user has changed stays as it is; what was written last is told by its digest beside it.
+fn write_unless_edited(path: &Path, text: &str) -> Result<()> {
+    let mark = path.with_extension("conf.digest");
+    let digest_of = |text: &str| digest::sha256(text.as_bytes()).to_string();
+    if let Ok(present) = std::fs::read_to_string(path)
+        && std::fs::read_to_string(&mark).is_ok_and(|last| last != digest_of(&present))
+    {
+        return Ok(());
+    }
+    write_file(path, text)?;
+    write_file(&mark, &digest_of(text))
 }
 
 /// In place and readable by all: the container sees this very file.

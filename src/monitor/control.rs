@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::docker::network::EndpointSettings;
 use crate::error::{self, Kind};
 use crate::oci::runtime::Process;
 use crate::sys::fdpass;
@@ -61,6 +62,20 @@ pub enum Request {
     Unpause,
     /// To say when the present run has ended.
     Wait,
+    /// To join a network.
+    Connect {
+        /// Its name.
+        network: String,
+        /// What is asked of it.
+        settings: Box<EndpointSettings>,
+    },
+    /// To leave a network.
+    Disconnect {
+        /// Its name.
+        network: String,
+    },
+    /// To read the record again: the container has another name.
+    Renamed,
 }
 
 /// Which streams a client wants.

@@ -6,6 +6,7 @@ pub mod control;
 pub mod devices;
 pub mod execs;
 pub mod health;
+pub mod network;
 mod orders;
 pub mod peers;
 pub mod removal;

@@ -8,6 +8,7 @@ use super::control::{ExecRequest, Reply, Request, Streams};
 use super::peers::Waits;
 use super::supervise::{Monitor, Stage};
 use crate::container::Phase;
+use crate::docker::network::EndpointSettings;
 use crate::error;
 
 /// How long a program may take to end when the machine goes down.
@@ -51,7 +52,47 @@ impl Monitor {
                 self.peers.answer_done(number, unpaused);
             }
             Request::Wait => self.peers.set_waits(number, Waits::Exit),
+            Request::Connect { network, settings } => {
+                let connected = self.connect(&network, &settings);
+                self.peers.answer_done(number, connected);
+            }
+            Request::Disconnect { network } => {
+                let disconnected = self.disconnect(&network);
+                self.peers.answer_done(number, disconnected);
+            }
+            Request::Renamed => {
+                let renamed = self.renamed();
+                self.peers.answer_done(number, renamed);
+            }
         }
+    }
+
+    fn connect(&mut self, network: &str, settings: &EndpointSettings) -> Result<()> {
+        self.running()?;
+        let (dirs, record) = (&self.dirs, &self.record);
+        self.network.connect(dirs, record, network, settings)?;
+        self.network_changed()
+    }
+
+    fn disconnect(&mut self, network: &str) -> Result<()> {
+        self.running()?;
+        let (dirs, record) = (&self.dirs, &self.record);
+        self.network.disconnect(dirs, record, network)?;
+        self.network_changed()
+    }
+
+    fn renamed(&mut self) -> Result<()> {
+        self.record = self.containers.get(&self.record.id)?.record;
+        if self.running().is_err() {
+            return Ok(());
+        }
+        self.network.rename(&self.dirs, &self.record)?;
+        self.network_changed()
+    }
+
+    fn network_changed(&mut self) -> Result<()> {
+        self.status.network = self.network.status(&self.record);
+        self.save()
     }
 
     fn attach(&mut self, streams: Streams, descriptors: Vec<OwnedFd>) -> Result<()> {

@@ -17,12 +17,13 @@ use super::bring_up::{self, Run};
 use super::control::{self, Failure, Reply, Request, StartError, Streams};
 use super::execs::{Ended, Execs};
 use super::health::{self, Checks};
+use super::network::Networking;
 use super::peers::{Peers, Waits};
 use super::restart::{self, Backoff};
 use super::stdio::{Hub, Waiting};
 use super::{client, removal, scrub};
 use crate::container::logs::{Driver, Writer};
-use crate::container::{Containers, ExitStatus, Phase, Record, Status};
+use crate::container::{Containers, ExitStatus, NetworkStatus, Phase, Record, Status};
 use crate::dirs::Dirs;
 use crate::store::{self, FileLock};
 use crate::sys::signal::send_signal;
@@ -49,8 +50,8 @@ struct Stopping {
 
 #[derive(Debug)]
 pub(super) struct Monitor {
-    dirs: Dirs,
-    containers: Containers,
+    pub(super) dirs: Dirs,
+    pub(super) containers: Containers,
     pub(super) record: Record,
     pub(super) status: Status,
     /// Gone once nothing is left that anybody must not touch.
@@ -60,6 +61,7 @@ pub(super) struct Monitor {
     pub(super) peers: Peers,
     pub(super) hub: Hub,
     pub(super) execs: Execs,
+    pub(super) network: Networking,
     pub(super) stage: Stage,
     stopping: Option<Stopping>,
     backoff: Backoff,
@@ -90,9 +92,14 @@ pub fn main(dirs: &Dirs, id: &str) -> Result<()> {
         monitor
             .peers
             .answer(number, &Reply::Failed(Failure::of(&error)), &[]);
+        monitor.peers = Peers::default();
+        monitor.network.settle();
         return Ok(());
     }
-    monitor.serve()
+    monitor.serve()?;
+    monitor.peers = Peers::default();
+    monitor.network.settle();
+    Ok(())
 }
 
 /// Signals that this process lives by, read from a descriptor.
@@ -134,6 +141,7 @@ impl Monitor {
             signals,
             peers: Peers::default(),
             execs: Execs::default(),
+            network: Networking::default(),
             stage: Stage::Over,
             stopping: None,
             backoff: Backoff::default(),
@@ -175,7 +183,7 @@ impl Monitor {
         // A crash from here on leaves a cgroup at most, and its path.
         self.status.cgroup = bring_up::cgroup_path(&self.record);
         self.status.boot_id = store::boot_id();
-        let started = bring_up::bring_up(&self.dirs, &self.record)
+        let started = bring_up::bring_up(&self.dirs, &self.record, &mut self.network)
             .and_then(|(run, ends)| self.hub.connect(ends).map(|()| run));
         match started {
             Ok(run) => {
@@ -187,14 +195,18 @@ impl Monitor {
                 self.status.oom_killed = false;
                 self.checks = Checks::begin(&self.record.config);
                 self.status.health = self.checks.first();
+                self.status.network = self.network.status(&self.record);
                 self.run_began = Instant::now();
                 self.stage = Stage::Running(Box::new(run));
                 self.save()?;
+                self.network.events(&self.dirs, &self.record, "connect");
                 self.volume_events("mount");
                 self.event("start", &[]);
                 Ok(())
             }
             Err(error) => {
+                self.network.tear_down(&self.dirs, &self.record);
+                self.status.network = NetworkStatus::default();
                 let code = error
                     .downcast_ref::<StartError>()
                     .map(|error| error.exit_code);
@@ -273,6 +285,8 @@ impl Monitor {
         if let Some(output) = self.checks.output() {
             sources.push((Source::Check, output, PollFlags::IN));
         }
+        let network = self.network.waiting();
+        sources.extend(network.map(|fd| (Source::Network, fd, PollFlags::IN)));
         sources.extend(
             self.peers
                 .waiting()
@@ -318,8 +332,13 @@ impl Monitor {
             _ => None,
         };
         let kill = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
-        let check = self.checks.deadline();
-        [restart, kill, check].into_iter().flatten().min()
+        let due = [
+            restart,
+            kill,
+            self.checks.deadline(),
+            self.network.deadline(),
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -329,6 +348,9 @@ impl Monitor {
             && until <= now
         {
             self.start_again();
+        }
+        if self.network.deadline().is_some_and(|at| at <= now) {
+            self.network.run();
         }
         if let Some(stopping) = &mut self.stopping
             && stopping.kill_at.is_some_and(|at| at <= now)
@@ -355,6 +377,7 @@ impl Monitor {
             }
             Source::Stream(which) => self.hub.ready(which, ready.events)?,
             Source::Check => self.checks.read(),
+            Source::Network => self.network.run(),
         }
         Ok(())
     }
@@ -430,6 +453,9 @@ impl Monitor {
         let stopping = self.stopping.take();
         let duration = ("execDuration", ran.as_secs().to_string());
         self.event("die", &[duration, ("exitCode", status.code().to_string())]);
+        self.network.events(&self.dirs, &self.record, "disconnect");
+        self.network.tear_down(&self.dirs, &self.record);
+        self.status.network = NetworkStatus::default();
         self.volume_events("unmount");
         if stopping.is_some_and(|stopping| stopping.told) {
             self.event("stop", &[]);
@@ -562,6 +588,7 @@ enum Source {
     Peer(u64),
     Stream(Waiting),
     Check,
+    Network,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,7 @@ pub mod fallback;
 pub mod fdpass;
 pub mod kernel;
 pub mod mount;
+pub mod netlink;
 pub mod netns;
 pub mod process;
 pub mod rooted;

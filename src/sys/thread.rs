@@ -1,4 +1,4 @@
-//! A thread whose umask, working directory and mounts are its own.
+//! A thread whose umask, working directory, mounts or network are its own.
 //!
 //! The umask and the working directory belong to the whole process unless a thread leaves that sharing (CLONE_FS), which
 //! every thread may do for itself. Code that unpacks layers needs umask 0 and may run beside code that needs another.
@@ -48,6 +48,13 @@ pub fn with_mounts_of<T: Send>(
         nix::sched::setns(namespace, CloneFlags::CLONE_NEWNS)?;
         Ok(work())
     })?
+}
+
+/// Runs `work` on a thread in a new network namespace, in which there is nothing but a loopback interface that is down.
+///
+/// The namespace ends with the thread, unless something made in it lives on. Needs CAP_SYS_ADMIN.
+pub fn with_own_network<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    apart(CloneFlags::CLONE_NEWNET, work)
 }
 
 fn apart<T: Send>(flags: CloneFlags, work: impl FnOnce() -> T + Send) -> io::Result<T> {

@@ -15,6 +15,7 @@ mod foreign;
 mod health;
 mod interop;
 mod lifecycle;
+mod network;
 mod oci;
 mod peers;
 mod registry;

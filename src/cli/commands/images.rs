@@ -28,7 +28,7 @@ pub struct RmiArgs {
     pub no_prune: bool,
     /// Remove the image for this platform only (linux/arm64)
     #[arg(long, value_name = "strings", value_parser = values::strings)]
-    pub platform: Vec<std::vec::Vec<String>>,
+    pub platform: Vec<values::List>,
     /// Names or ids.
     #[arg(hide = true)]
     pub images: Vec<String>,

@@ -7,9 +7,6 @@ use crate::cli::command::{Arguments, Spec};
 use crate::cli::values;
 use crate::error;
 
-/// Values that can be given with commas between them, once per option.
-type Lists = std::vec::Vec<std::vec::Vec<String>>;
-
 /// Arguments of `network create`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct NetworkCreateArgs {
@@ -35,7 +32,7 @@ pub struct NetworkCreateArgs {
     pub driver: String,
     /// Address of the host in a subnet
     #[arg(long, value_name = "strings", value_parser = values::strings)]
-    pub gateway: Lists,
+    pub gateway: Vec<values::List>,
     /// Make the network that routes to a swarm
     #[arg(long)]
     pub ingress: bool,
@@ -44,7 +41,7 @@ pub struct NetworkCreateArgs {
     pub internal: bool,
     /// Part of a subnet that containers get addresses of
     #[arg(long, value_name = "strings", value_parser = values::strings)]
-    pub ip_range: Lists,
+    pub ip_range: Vec<values::List>,
     /// Driver of addresses
     #[arg(long, value_name = "string", default_value = "default")]
     pub ipam_driver: String,
@@ -73,7 +70,7 @@ pub struct NetworkCreateArgs {
     pub scope: String,
     /// Subnet (10.1.0.0/16)
     #[arg(long, value_name = "strings", value_parser = values::strings)]
-    pub subnet: Lists,
+    pub subnet: Vec<values::List>,
     /// Name.
     #[arg(hide = true)]
     pub name: String,
@@ -103,10 +100,10 @@ impl NetworkCreateArgs {
 pub struct NetworkConnectArgs {
     /// Add a name in this network
     #[arg(long, value_name = "strings", value_parser = values::strings)]
-    pub alias: Lists,
+    pub alias: Vec<values::List>,
     /// Set an option of the driver (NAME=VALUE)
     #[arg(long, value_name = "strings", value_parser = values::strings)]
-    pub driver_opt: Lists,
+    pub driver_opt: Vec<values::List>,
     /// The network with the highest number gives the default route
     #[arg(long, value_name = "int", value_parser = values::int, default_value = "0", hide_default_value = true)]
     pub gw_priority: i64,
@@ -131,7 +128,7 @@ pub struct NetworkConnectArgs {
     pub link: Vec<String>,
     /// Add an address that is valid on the link only
     #[arg(long, value_name = "strings", value_parser = values::strings)]
-    pub link_local_ip: Lists,
+    pub link_local_ip: Vec<values::List>,
     /// Name or id.
     #[arg(hide = true)]
     pub network: String,

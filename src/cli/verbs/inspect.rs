@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::engine;
 use crate::cli::command::{self, Context};
 use crate::cli::commands::inspect::{
-    ContainerInspectArgs, DiffArgs, ImageInspectArgs, InspectArgs, VolumeInspectArgs,
+    ContainerInspectArgs, DiffArgs, ImageInspectArgs, InspectArgs, NetworkInspectArgs,
+    VolumeInspectArgs,
 };
 use crate::cli::face::Failed;
 use crate::cli::format;
@@ -14,8 +15,9 @@ use crate::cli::inspector::Inspector;
 use crate::cli::output;
 use crate::docker::image::ImageInspect;
 use crate::docker::inspect::ContainerInspect;
+use crate::docker::network::Network;
 use crate::docker::system::Volume;
-use crate::engine::{Engine, commit, images, inspect, usage};
+use crate::engine::{Engine, commit, images, inspect, networks, usage};
 use crate::error::{self, Kind};
 use crate::image::diff::ChangeKind;
 
@@ -39,6 +41,7 @@ const KINDS: [&str; 10] = [
 enum Object {
     Container(Box<ContainerInspect>),
     Image(Box<ImageInspect>),
+    Network(Box<Network>),
     Volume(Box<Volume>),
 }
 
@@ -117,6 +120,12 @@ fn find(engine: &Engine, name: &str, kind: Option<&str>, size: bool) -> Result<O
             Err(error) => last = Some(error),
         }
     }
+    if wanted("network") {
+        match networks::inspect(engine, name) {
+            Ok(found) => return Ok(Object::Network(Box::new(found))),
+            Err(error) => last = Some(error),
+        }
+    }
     if wanted("volume") {
         match engine.volumes.get(name) {
             Ok(found) => return Ok(Object::Volume(Box::new(found))),
@@ -147,6 +156,15 @@ pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     let engine = engine(context)?;
     print(&arguments.format, &arguments.names, |name| {
         images::inspect(&engine, name).map_err(Failed::engine)
+    })
+}
+
+/// `network inspect`
+pub fn networks(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: NetworkInspectArgs = command::arguments(matches)?;
+    let engine = engine(context)?;
+    print(&arguments.format, &arguments.names, |name| {
+        networks::inspect(&engine, name).map_err(Failed::engine)
     })
 }
 

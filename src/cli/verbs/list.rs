@@ -100,7 +100,7 @@ fn shown(
         created: record.created,
         status: human::time::status(&state, now),
         state: state.status,
-        ports: Vec::new(),
+        ports: ports(container),
         labels: record.config.labels.clone(),
         mounts: record
             .mounts
@@ -117,6 +117,28 @@ fn shown(
         size_rw: 0,
         size_root_fs: 0,
     }
+}
+
+/// Returns the ports of a container that runs.
+fn ports(container: &Container) -> Vec<human::ports::Port> {
+    let mut all = Vec::new();
+    for (port, hosts) in &container.status.network.ports {
+        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+        let own = human::ports::Port {
+            private: number.parse().unwrap_or_default(),
+            protocol: protocol.to_owned(),
+            ..human::ports::Port::default()
+        };
+        match hosts {
+            None => all.push(own),
+            Some(hosts) => all.extend(hosts.iter().map(|host| human::ports::Port {
+                address: host.host_ip.clone(),
+                public: host.host_port.parse().unwrap_or_default(),
+                ..own.clone()
+            })),
+        }
+    }
+    all
 }
 
 /// Returns the bytes of the writable layer, and of all layers with it.

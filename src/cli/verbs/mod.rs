@@ -12,6 +12,8 @@ pub mod lifecycle;
 pub mod list;
 pub mod logs;
 pub mod monitor;
+pub mod network;
+pub mod port;
 pub mod prune;
 pub mod pull;
 pub mod push;

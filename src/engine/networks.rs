@@ -1,0 +1,380 @@
+//! What is done to networks, and to the places of containers in them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+
+use super::filter::Filters;
+use super::{Engine, lifecycle, repair};
+use crate::container::Container;
+use crate::docker::container::{HostConfig, NetworkingConfig};
+use crate::docker::network::{EndpointSettings, IpamConfig, Network, NetworkContainer};
+use crate::monitor::control::Request;
+use crate::monitor::removal;
+use crate::network::bridge::{self, Host};
+use crate::network::endpoint;
+use crate::network::ipam::{Base, Subnet};
+use crate::network::record::{self, Defaults, Driver, Record};
+use crate::settings::{AddressPool, Settings};
+use crate::{error, event};
+
+/// Returns what new networks get according to daemon.json; errors are of kind `Invalid`.
+pub fn defaults(settings: &Settings) -> Result<Defaults> {
+    let mut defaults = Defaults::default();
+    if !settings.default_address_pools.is_empty() {
+        let pool = |pool: &AddressPool| {
+            let base: Subnet = pool
+                .base
+                .parse()
+                .context("default-address-pools of daemon.json")?;
+            if pool.size < base.length || base.is_ipv6() {
+                let size = pool.size;
+                return Err(error::invalid(format!(
+                    "default-address-pools of daemon.json: {base} has no networks of {size} bits"
+                )));
+            }
+            Ok(Base {
+                base,
+                size: pool.size,
+            })
+        };
+        let pools = settings.default_address_pools.iter().map(pool);
+        defaults.pools = pools.collect::<Result<_>>()?;
+    }
+    if !settings.bip.is_empty() {
+        let subnet: Subnet = settings.bip.parse().context("bip of daemon.json")?;
+        let gateway = settings.bip.split('/').next().unwrap_or_default();
+        defaults.bridge.ipam.config = Some(vec![IpamConfig {
+            subnet: subnet.to_string(),
+            ip_range: settings.fixed_cidr.clone(),
+            gateway: gateway.to_owned(),
+            ..IpamConfig::default()
+        }]);
+    }
+    defaults.bridge.enable_ipv6 = settings.ipv6;
+    let text = |value: bool| value.to_string();
+    let without_rules = settings.iptables == Some(false);
+    for (name, value) in [
+        (record::OPTION_ICC, settings.icc.map(text)),
+        (record::OPTION_MASQUERADE, settings.ip_masq.map(text)),
+        (
+            record::OPTION_HOST_BINDING,
+            settings.ip.map(|ip| ip.to_string()),
+        ),
+        (
+            record::OPTION_MTU,
+            (settings.mtu > 0).then(|| settings.mtu.to_string()),
+        ),
+        (
+            record::OPTION_PUBLISH,
+            without_rules.then(|| "proxy".to_owned()),
+        ),
+    ] {
+        if let Some(value) = value {
+            defaults.bridge.options.insert(name.to_owned(), value);
+        }
+    }
+    defaults.options.clone_from(&settings.default_network_opts);
+    if without_rules {
+        let bridges = defaults.options.entry("bridge".to_owned()).or_default();
+        bridges.insert(record::OPTION_PUBLISH.to_owned(), "proxy".to_owned());
+    }
+    Ok(defaults)
+}
+
+/// Completes the networks of a request to create a container: that of its mode is among them, each by its name.
+///
+/// A network that does not exist is left as it is; the start says so. Errors are of kind `Invalid`.
+pub fn complete(
+    engine: &Engine,
+    host: &mut HostConfig,
+    networking: &mut NetworkingConfig,
+) -> Result<()> {
+    // They are made here rather than by the monitor, which does not know what daemon.json wants them to be.
+    engine.networks()?.list()?;
+    let mode = host.network_mode.clone();
+    let endpoints = std::mem::take(&mut networking.endpoints_config);
+    for (name, settings) in endpoints {
+        endpoint::check_mode(&name, &settings)?;
+        networking
+            .endpoints_config
+            .insert(known_name(engine, &name)?, settings);
+    }
+    if matches!(mode.as_str(), "host" | "none") || mode.starts_with("container:") {
+        return Ok(());
+    }
+    host.network_mode = known_name(engine, &mode)?;
+    networking
+        .endpoints_config
+        .entry(host.network_mode.clone())
+        .or_default();
+    Ok(())
+}
+
+/// Returns the name of the network that `text` means, which may be an id.
+fn known_name(engine: &Engine, text: &str) -> Result<String> {
+    if record::is_predefined(text) {
+        return Ok(text.to_owned());
+    }
+    match engine.networks()?.resolve(text) {
+        Ok(network) => Ok(network.document.name),
+        Err(error) if error::is(&error, error::Kind::NotFound) => Ok(text.to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a network.
+pub fn create(engine: &Engine, request: Network) -> Result<Record> {
+    let network = engine.networks()?.create(request)?;
+    report(engine, "create", &network);
+    Ok(network)
+}
+
+fn report(engine: &Engine, action: &str, network: &Record) {
+    let document = &network.document;
+    let attributes = [
+        ("name".to_owned(), document.name.clone()),
+        ("type".to_owned(), document.driver.clone()),
+    ];
+    event::record(
+        &engine.dirs,
+        "network",
+        action,
+        &document.id,
+        attributes.into(),
+    );
+}
+
+/// Returns the networks that are wanted, by name.
+pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Network>> {
+    filters.check(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
+    let dangling = filters.flag("dangling")?;
+    for kind in filters.values("type") {
+        if !matches!(kind, "custom" | "builtin") {
+            return Err(error::invalid(format!("invalid filter: 'type'='{kind}'")));
+        }
+    }
+    let members = members(engine)?;
+    let mut wanted = Vec::new();
+    for network in engine.networks()?.list()? {
+        let document = with_containers(&network, &members);
+        let custom = !record::is_predefined(&document.name);
+        let fits = filters.equals("driver", &document.driver)
+            && filters.any("id", |id| document.id.contains(id))
+            && filters.any("name", |name| document.name.contains(name))
+            && filters.equals("scope", &document.scope)
+            && filters.any("type", |kind| (kind == "custom") == custom)
+            && filters.labels("label", &document.labels)
+            && dangling
+                .is_none_or(|dangling| dangling == (custom && document.containers.is_empty()));
+        if fits {
+            wanted.push(document);
+        }
+    }
+    Ok(wanted)
+}
+
+/// Returns everything about a network.
+pub fn inspect(engine: &Engine, text: &str) -> Result<Network> {
+    let network = engine.networks()?.resolve(text)?;
+    Ok(with_containers(&network, &members(engine)?))
+}
+
+/// The containers that run, with their places.
+fn members(engine: &Engine) -> Result<Vec<Container>> {
+    let containers = repair::containers(engine, engine.containers.list()?)?;
+    let runs = |container: &Container| container.status.phase.has_processes();
+    Ok(containers.into_iter().filter(runs).collect())
+}
+
+fn with_containers(network: &Record, members: &[Container]) -> Network {
+    let mut document = network.document.clone();
+    document.containers = containers_of(network, members);
+    document
+}
+
+fn containers_of(network: &Record, members: &[Container]) -> BTreeMap<String, NetworkContainer> {
+    let id = &network.document.id;
+    let places = members.iter().filter_map(|container| {
+        let mut endpoints = container.status.network.endpoints.values();
+        let endpoint = endpoints.find(|endpoint| endpoint.network_id == *id)?;
+        let prefixed = |address: &str, length: u8| {
+            if address.is_empty() {
+                String::new()
+            } else {
+                format!("{address}/{length}")
+            }
+        };
+        let shown = NetworkContainer {
+            name: container.record.name.clone(),
+            endpoint_id: endpoint.endpoint_id.clone(),
+            mac_address: endpoint.mac_address.clone(),
+            ipv4_address: prefixed(&endpoint.ip_address, endpoint.ip_prefix_len),
+            ipv6_address: prefixed(
+                &endpoint.global_ipv6_address,
+                endpoint.global_ipv6_prefix_len,
+            ),
+        };
+        Some((container.record.id.clone(), shown))
+    });
+    places.collect()
+}
+
+/// Removes a network that no running container is in; with `force` one that does not exist is as good as removed.
+pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<()> {
+    let network = match engine.networks()?.resolve(text) {
+        Err(error) if force && error::is(&error, error::Kind::NotFound) => return Ok(()),
+        found => found?,
+    };
+    let name = &network.document.name;
+    if !record::is_predefined(name) {
+        let users: Vec<String> = containers_of(&network, &members(engine)?)
+            .into_values()
+            .map(|user| {
+                format!(
+                    "name:{:?} id:{:?}",
+                    user.name,
+                    &user.endpoint_id[..12.min(user.endpoint_id.len())]
+                )
+            })
+            .collect();
+        if !users.is_empty() {
+            let why = format!("network {name} has active endpoints ({})", users.join(", "));
+            let error = error::new(
+                error::Kind::Forbidden,
+                format!("error while removing network: {why}"),
+            );
+            return Err(error::with_hint(
+                error,
+                "stop those containers, or disconnect them: aril network disconnect",
+            ));
+        }
+    }
+    let trash = engine.networks()?.remove(&network)?;
+    removal::delete(&trash);
+    if network.driver() == Driver::Bridge {
+        bridge::remove(&Host::open()?, &network)
+            .with_context(|| format!("take down network {name}"))?;
+    }
+    let run = engine.dirs.network_run(&network.document.id);
+    if run.exists() {
+        std::fs::remove_dir_all(&run).with_context(|| format!("remove {}", run.display()))?;
+    }
+    report(engine, "destroy", &network);
+    Ok(())
+}
+
+/// Removes the networks that no running container is in; returns their names.
+pub fn prune(engine: &Engine, filters: &Filters) -> Result<Vec<String>> {
+    filters.check(&["label", "label!", "until"])?;
+    let until = filters
+        .values("until")
+        .map(super::images::until)
+        .collect::<Result<Vec<_>>>()?;
+    let until = until.into_iter().min();
+    let members = members(engine)?;
+    let mut removed = Vec::new();
+    for network in engine.networks()?.list()? {
+        let document = &network.document;
+        let created = document.created.parse::<jiff::Timestamp>().ok();
+        let fits = !record::is_predefined(&document.name)
+            && containers_of(&network, &members).is_empty()
+            && filters.labels("label", &document.labels)
+            && (!filters.has("label!") || !filters.labels("label!", &document.labels))
+            && until.is_none_or(|until| created.is_some_and(|created| created.as_second() < until));
+        if !fits {
+            continue;
+        }
+        match remove(engine, &document.id, false) {
+            Ok(()) => removed.push(document.name.clone()),
+            // Somebody has begun to use it, or has removed it.
+            Err(error) if error::kind(&error).is_some() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+/// Connects a container to a network: at once if it runs, else when it starts.
+pub fn connect(
+    engine: &Engine,
+    network: &str,
+    container: &str,
+    settings: EndpointSettings,
+) -> Result<()> {
+    let container = engine.container(container)?;
+    let network = engine.networks()?.resolve(network)?;
+    let name = network.document.name.clone();
+    let record = &container.record;
+    check_connectable(record.host_config.network_mode.as_str(), &network)?;
+    endpoint::check_mode(&name, &settings)?;
+    if record
+        .networking_config
+        .endpoints_config
+        .contains_key(&name)
+    {
+        let why = format!(
+            "endpoint with name {} already exists in network {name}",
+            record.name
+        );
+        return Err(error::new(error::Kind::Forbidden, why));
+    }
+    if container.status.phase.has_processes() {
+        let settings = Box::new(settings.clone());
+        let network = name.clone();
+        lifecycle::monitor(engine, &container)?.request(&Request::Connect { network, settings })?;
+    }
+    engine.containers.update(&record.id, |record| {
+        record
+            .networking_config
+            .endpoints_config
+            .insert(name, settings);
+        Ok(())
+    })
+}
+
+fn check_connectable(mode: &str, network: &Record) -> Result<()> {
+    let why = if mode == "host" || mode.starts_with("container:") {
+        "container sharing network namespace with another container or host cannot be connected to any other network"
+    } else if mode == "none" {
+        "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+    } else if network.driver() == Driver::Host {
+        "container cannot be connected to host network"
+    } else if network.driver() == Driver::Null {
+        "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+    } else {
+        return Ok(());
+    };
+    Err(error::new(error::Kind::Forbidden, why))
+}
+
+/// Disconnects a container from a network; with `force` also one that is not in it any more.
+pub fn disconnect(engine: &Engine, network: &str, container: &str, force: bool) -> Result<()> {
+    let container = engine.container(container)?;
+    let record = &container.record;
+    let name = match engine.networks()?.resolve(network) {
+        Ok(network) => network.document.name,
+        Err(error) if force && error::is(&error, error::Kind::NotFound) => network.to_owned(),
+        Err(error) => return Err(error),
+    };
+    if record.host_config.network_mode == "host" && name == "host" {
+        let why = "container cannot be disconnected from host network or connected to host network";
+        return Err(error::new(error::Kind::Forbidden, why));
+    }
+    if !record
+        .networking_config
+        .endpoints_config
+        .contains_key(&name)
+    {
+        let why = format!("container {} is not connected to network {name}", record.id);
+        return Err(error::new(error::Kind::Forbidden, why));
+    }
+    if container.status.phase.has_processes() {
+        let network = name.clone();
+        lifecycle::monitor(engine, &container)?.request(&Request::Disconnect { network })?;
+    }
+    engine.containers.update(&record.id, |record| {
+        record.networking_config.endpoints_config.remove(&name);
+        Ok(())
+    })
+}

@@ -1,0 +1,158 @@
+//! Networks that a container joins and leaves while it runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use super::{Networking, names, own_hosts, report};
+use crate::container::{Record, short};
+use crate::dirs::Dirs;
+use crate::docker::network::EndpointSettings;
+use crate::error;
+use crate::network::endpoint::{self, Endpoint, Member};
+use crate::network::files;
+use crate::network::netlink::route;
+use crate::network::record::{Defaults, Networks};
+
+impl Networking {
+    /// Joins a network.
+    pub fn connect(
+        &mut self,
+        dirs: &Dirs,
+        record: &Record,
+        network: &str,
+        settings: &EndpointSettings,
+    ) -> Result<()> {
+        let network = Networks::new(dirs, Defaults::default()).resolve(network)?;
+        let name = network.document.name.clone();
+        if self.position(&name).is_some() {
+            let why = format!(
+                "endpoint with name {} already exists in network {name}",
+                record.name
+            );
+            return Err(error::new(error::Kind::Forbidden, why));
+        }
+        let (Some(host), Some(inside)) = (&self.host, &self.inside) else {
+            return Err(error::conflict("the container has no network of its own"));
+        };
+        let is_free = |number: &usize| {
+            let name = format!("eth{number}");
+            self.endpoints
+                .iter()
+                .all(|endpoint| endpoint.interface != name)
+        };
+        let number = (0..=self.endpoints.len()).find(is_free).unwrap_or_default();
+        let member = Member {
+            id: &record.id,
+            number,
+        };
+        let endpoint = endpoint::plan(dirs, host, &network, settings, member)?;
+        let attached = endpoint::attach(host, inside, &endpoint)
+            .and_then(|_| endpoint::wait_for_carrier(host, inside, &endpoint));
+        if let Err(error) = attached {
+            remove_interface(self, &endpoint);
+            endpoint::release(dirs, &endpoint);
+            return Err(error);
+        }
+        let main = self.main_id();
+        self.endpoints.push(endpoint);
+        let endpoint = self.endpoints.last().context("it was added a moment ago")?;
+        change_hosts(dirs, record, endpoint, true)?;
+        report(dirs, record, endpoint, "connect");
+        self.set_ways_out()?;
+        self.tell_names(dirs, record)?;
+        self.move_ports(record, main.as_deref())
+    }
+
+    /// Leaves a network.
+    pub fn disconnect(&mut self, dirs: &Dirs, record: &Record, network: &str) -> Result<()> {
+        let Some(at) = self.position(network) else {
+            let why = format!(
+                "container {} is not connected to network {network}",
+                record.id
+            );
+            return Err(error::new(error::Kind::Forbidden, why));
+        };
+        let main = self.main_id();
+        let endpoint = self.endpoints.remove(at);
+        remove_interface(self, &endpoint);
+        change_hosts(dirs, record, &endpoint, false)?;
+        report(dirs, record, &endpoint, "disconnect");
+        names::forget(dirs, record, &endpoint);
+        endpoint::release(dirs, &endpoint);
+        self.set_ways_out()?;
+        self.tell_names(dirs, record)?;
+        self.move_ports(record, main.as_deref())
+    }
+
+    /// Takes the container's new name.
+    pub fn rename(&mut self, dirs: &Dirs, record: &Record) -> Result<()> {
+        self.names = super::own_names(record);
+        self.tell_names(dirs, record)
+    }
+
+    fn position(&self, network: &str) -> Option<usize> {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.position(|endpoint| endpoint.network.document.name == network)
+    }
+
+    fn main_id(&self) -> Option<String> {
+        self.main().map(|endpoint| endpoint.id.clone())
+    }
+
+    /// Lets published ports lead to another place if that which they led to, `before`, is not the main one any more.
+    fn move_ports(&mut self, record: &Record, before: Option<&str>) -> Result<()> {
+        if self.main_id().as_deref() == before || self.bindings.is_empty() {
+            return Ok(());
+        }
+        self.take_back_rules(record);
+        let targets = self
+            .main()
+            .map(|main| main.addresses.clone())
+            .unwrap_or_default();
+        if let Some(proxy) = &mut self.proxy {
+            proxy.retarget(|old| {
+                let same = targets
+                    .iter()
+                    .find(|(address, _)| address.is_ipv6() == old.is_ipv6());
+                let target = same.or(targets.first());
+                target.map_or(old, |(address, _)| SocketAddr::new(*address, old.port()))
+            });
+        }
+        self.publish(record)
+    }
+}
+
+fn remove_interface(networking: &Networking, endpoint: &Endpoint) {
+    let removed = match (&networking.host, &networking.inside) {
+        (Some(host), _) if !endpoint.host_interface.is_empty() => {
+            route::delete_link(&host.route, &endpoint.host_interface)
+        }
+        (_, Some(inside)) => route::delete_link(&inside.route, &endpoint.interface),
+        _ => Ok(()),
+    };
+    if let Err(error) = removed {
+        tracing::warn!("{error:#}");
+    }
+}
+
+/// Adds the container's own lines for a place to its hosts file, or takes them away; what its user wrote there stays.
+fn change_hosts(dirs: &Dirs, record: &Record, endpoint: &Endpoint, there: bool) -> Result<()> {
+    let path: PathBuf = dirs.container(&record.id).join("hosts");
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let hostname = match record.config.hostname.as_str() {
+        "" => short(&record.id),
+        hostname => hostname,
+    };
+    let entries = own_hosts(endpoint, hostname, &record.config.domainname);
+    let mut changed = text.clone();
+    if there {
+        files::append_hosts(&mut changed, &entries);
+    } else {
+        changed = files::remove_hosts(&text, &entries);
+    }
+    // Into the same file: the container sees that very file.
+    std::fs::write(&path, changed).with_context(|| format!("write {}", path.display()))
+}
