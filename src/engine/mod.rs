@@ -16,9 +16,11 @@ use crate::volume::Volumes;
 
 pub mod attach;
 pub mod boot;
+pub mod check;
 pub mod commit;
 pub mod copy;
 pub mod create;
+mod defaults;
 pub mod events;
 pub mod exec;
 mod fetch;
@@ -28,12 +30,16 @@ pub mod images;
 pub mod inspect;
 pub mod lifecycle;
 pub mod list;
+pub mod login;
 pub mod logs;
 pub mod machine;
+pub mod mirrors;
 pub mod pull;
 pub mod push;
 pub mod registries;
 pub mod repair;
+pub mod search;
+pub mod serve;
 pub mod stats;
 pub mod system;
 pub mod top;
@@ -54,6 +60,8 @@ pub struct Engine {
     pub images: Images,
     /// The daemon.json to read; nothing means the first of the default places.
     pub settings_file: Option<PathBuf>,
+    /// The folder of docker's `config.json`; nothing means `$DOCKER_CONFIG` or `~/.docker`.
+    pub client_config: Option<PathBuf>,
     settings: OnceLock<Settings>,
 }
 
@@ -68,6 +76,7 @@ impl Engine {
             volumes: Volumes::new(&dirs),
             images: Images::open(&dirs),
             settings_file: None,
+            client_config: None,
             settings: OnceLock::new(),
             dirs,
         })

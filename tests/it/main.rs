@@ -8,20 +8,29 @@
 )]
 
 mod cgroup;
+mod check;
 mod completion;
+mod config;
 mod cp;
+mod df;
 mod events;
 mod foreign;
 mod health;
 mod interop;
 mod lifecycle;
+mod login;
+mod logs;
+mod mirror;
 mod oci;
 mod peers;
 mod registry;
 mod restart;
 mod run;
 mod sandbox;
+mod search;
+mod serve;
 mod session;
+mod site;
 mod stats;
 mod tidy;
 mod top;

@@ -1,8 +1,10 @@
 //! What the commands do: each reads its arguments, calls one operation of the engine, and prints what came back.
 
 pub mod boot;
+pub mod check;
 pub mod commit;
 pub mod copy;
+pub mod disk_usage;
 pub mod events;
 pub mod exec;
 pub mod foreign;
@@ -10,12 +12,16 @@ pub mod images;
 pub mod inspect;
 pub mod lifecycle;
 pub mod list;
+pub mod login;
 pub mod logs;
+pub mod mirror;
 pub mod monitor;
 pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod run;
+pub mod search;
+pub mod serve;
 pub mod session;
 pub mod stats;
 pub mod system;
@@ -58,6 +64,7 @@ pub(crate) fn engine(context: &Context) -> Result<Engine, Failed> {
     );
     let mut engine = Engine::open(dirs)?;
     engine.settings_file.clone_from(&globals.config_file);
+    engine.client_config.clone_from(&globals.config);
     Ok(engine)
 }
 
