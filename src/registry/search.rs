@@ -48,7 +48,7 @@ pub fn search(client: &Client, term: &str, limit: u32) -> Result<Vec<Found>, Fai
         let mut request = Request::new(Method::GET, url.clone());
         let yes = ureq::http::HeaderValue::from_static("true");
         request.headers.insert("x-docker-token", yes);
-        request
+        Ok(request)
     })?;
     let bytes = http::read(&name, answer, ANSWER_MAX_BYTES, client.http.cancel())?;
     let document: Document = serde_json::from_slice(&bytes).map_err(|error| {
