@@ -13,6 +13,7 @@
 //!   volumes/NAME/{_data/,volume.json}
 //!   networks/ID/network.json
 //!   leases/ID                      locked while an operation needs what the file names
+//!   damaged/                       what a repair has put aside, because its document cannot be read
 //!   tmp/  trash/  locks/           work in progress; what waits to be deleted; lock files
 //! RUN = /run/aril (0711)
 //!   ID/                            lock (held by the monitor), control (its socket), bundle
@@ -138,6 +139,11 @@ impl Dirs {
     /// Returns the directory of what waits to be deleted.
     pub fn trash(&self) -> PathBuf {
         self.data.join("trash")
+    }
+
+    /// Returns the directory of what `system check --repair` has put aside because nobody can read it; made on demand.
+    pub fn damaged(&self) -> PathBuf {
+        self.data.join("damaged")
     }
 
     /// Returns the lock file called `name`.

@@ -9,9 +9,11 @@ use anyhow::{Context as _, Result};
 /// The width of help where no terminal says another.
 const WIDTH: usize = 80;
 
-/// Writes `text` to stdout as it is.
+/// Writes `text` to stdout as it is, at once: a question has no line end.
 pub fn out(text: &str) -> Result<()> {
-    written(io::stdout().lock().write_all(text.as_bytes())).context("write to stdout")
+    let mut out = io::stdout().lock();
+    let all = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written(all).context("write to stdout")
 }
 
 /// Writes bytes to stdout that need not be text.

@@ -23,7 +23,9 @@ pub const COMMON: &[&str] = &[
 pub static ROOT: &[Node] = &[
     Node::Group(&CONTAINER),
     Node::Group(&IMAGE),
+    Node::Group(&MIRROR),
     Node::Group(&NETWORK),
+    Node::Group(&REGISTRY),
     Node::Group(&SYSTEM),
     Node::Group(&VOLUME),
     Command(&processes::ATTACH, Some(verbs::exec::attach)),
@@ -41,8 +43,8 @@ pub static ROOT: &[Node] = &[
     Command(&inspect::INSPECT, Some(verbs::inspect::any)),
     Command(&lifecycle::KILL, Some(verbs::lifecycle::kill)),
     Command(&transfer::LOAD, Some(verbs::transfer::load)),
-    Command(&registry::LOGIN, None),
-    Command(&registry::LOGOUT, None),
+    Command(&registry::LOGIN, Some(verbs::login::login)),
+    Command(&registry::LOGOUT, Some(verbs::login::logout)),
     Command(&processes::LOGS, Some(verbs::logs::run)),
     Command(&lifecycle::PAUSE, Some(verbs::lifecycle::pause)),
     Command(&inspect::PORT, Some(verbs::port::run)),
@@ -55,7 +57,7 @@ pub static ROOT: &[Node] = &[
     Command(&images::RMI, Some(verbs::images::rmi)),
     Command(&run::RUN, Some(verbs::run::run)),
     Command(&transfer::SAVE, Some(verbs::transfer::save)),
-    Command(&lists::SEARCH, None),
+    Command(&lists::SEARCH, Some(verbs::search::run)),
     Command(&lifecycle::START, Some(verbs::lifecycle::start)),
     Command(&processes::STATS, Some(verbs::stats::run)),
     Command(&lifecycle::STOP, Some(verbs::lifecycle::stop)),
@@ -132,6 +134,18 @@ static IMAGE: Group = Group {
     ],
 };
 
+static MIRROR: Group = Group {
+    name: "mirror",
+    about: "Mirrors of registries",
+    nodes: &[Command(&registry::MIRROR_TEST, Some(verbs::mirror::test))],
+};
+
+static REGISTRY: Group = Group {
+    name: "registry",
+    about: "This machine as a registry",
+    nodes: &[Command(&registry::SERVE, Some(verbs::serve::run))],
+};
+
 static NETWORK: Group = Group {
     name: "network",
     about: "Networks",
@@ -151,10 +165,11 @@ static SYSTEM: Group = Group {
     about: "This engine and machine",
     nodes: &[
         Command(&system::BOOT, Some(verbs::boot::run)),
-        Command(&system::DF, None),
         Command(&system::EVENTS, Some(verbs::events::run)),
+        Command(&system::CHECK, Some(verbs::check::run)),
+        Command(&system::DF, Some(verbs::disk_usage::run)),
         Command(&system::INFO, Some(verbs::system::info)),
-        Command(&system::PRUNE, None),
+        Command(&system::PRUNE, Some(verbs::prune::system)),
     ],
 };
 

@@ -53,7 +53,7 @@ pub fn complete(config: &mut Config, host: &mut HostConfig, machine: &Machine) -
     }
     check_unsupported(host)?;
     security::parse_options(host)?;
-    logs::Driver::from_config(&host.log_config)?;
+    logs::options::Driver::from_config(&host.log_config)?;
     for rule in host.resources.device_cgroup_rules.iter().flatten() {
         spec::parse_device_rule(rule)?;
     }

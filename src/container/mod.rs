@@ -423,6 +423,21 @@ impl Containers {
         renamed.map(|()| old)
     }
 
+    /// Lets a name lead to its container again; the error is of kind `Conflict` if it leads to another one.
+    pub fn restore_name(&self, name: &str, id: &str) -> Result<()> {
+        let _lock = FileLock::exclusive(&self.dirs.lock("names"))?;
+        self.link(name, id)
+    }
+
+    /// Frees a name that leads to no container that could be read; one that leads to one stays.
+    pub fn free_name(&self, name: &str) -> Result<()> {
+        let _lock = FileLock::exclusive(&self.dirs.lock("names"))?;
+        if !matches!(self.owner(name), Ok(Some(_))) {
+            self.unlink(name);
+        }
+        Ok(())
+    }
+
     /// Ends a container: frees its name and moves its directory into the trash, from where the caller deletes it.
     pub fn remove(&self, id: &str) -> Result<PathBuf> {
         let _lock = FileLock::exclusive(&self.dirs.lock("names"))?;

@@ -220,8 +220,39 @@ pub struct Info {
     pub default_runtime: String,
     /// What confines containers.
     pub security_options: Vec<String>,
+    /// `key=value` labels of the engine.
+    pub labels: Vec<String>,
+    /// How registries are reached.
+    pub registry_config: RegistryConfig,
     /// Whether containers outlive the engine.
     pub live_restore_enabled: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+/// How registries are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RegistryConfig {
+    /// Networks whose registries may be spoken to without verified TLS.
+    #[serde(rename = "InsecureRegistryCIDRs")]
+    pub insecure_registry_cidrs: Vec<String>,
+    /// Docker Hub, and registries that are listed as insecure, by their names.
+    pub index_configs: BTreeMap<String, IndexInfo>,
+    /// Mirrors of Docker Hub.
+    pub mirrors: Vec<String>,
+}
+
+/// How one registry is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IndexInfo {
+    /// Its name.
+    pub name: String,
+    /// Its mirrors.
+    pub mirrors: Vec<String>,
+    /// Whether TLS is verified.
+    pub secure: bool,
+    /// Whether it is Docker Hub.
+    pub official: bool,
 }

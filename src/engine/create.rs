@@ -100,6 +100,7 @@ fn fill(
     if matches!(host.network_mode.as_str(), "" | "default") {
         DEFAULT_NETWORK.clone_into(&mut host.network_mode);
     }
+    super::defaults::apply(engine.settings()?, &mut host)?;
     check::complete(&mut config, &mut host, &super::machine::limits())?;
     let id = new_id()?;
     if config.hostname.is_empty() && host.uts_mode != "host" {

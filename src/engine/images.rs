@@ -125,7 +125,7 @@ fn familiar(references: &[Reference]) -> Vec<String> {
     references.iter().map(Reference::familiar).collect()
 }
 
-fn summary(image: &Image) -> ImageSummary {
+pub(super) fn summary(image: &Image) -> ImageSummary {
     ImageSummary {
         containers: -1,
         created: image.created_seconds(),

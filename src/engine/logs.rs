@@ -7,7 +7,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 
 use super::{Engine, lifecycle};
-use crate::container::logs::{Driver, Entry, Reader, Selection};
+use crate::container::logs::options::Driver;
+use crate::container::logs::read::{Entry, Reader, Selection};
 use crate::container::{Container, Phase};
 use crate::error;
 use crate::monitor::client::Connection;
@@ -22,7 +23,8 @@ pub fn logs(
     follow: bool,
     each: &mut dyn FnMut(Entry) -> Result<bool>,
 ) -> Result<()> {
-    if Driver::from_config(&container.record.host_config.log_config)? == Driver::None {
+    let driver = Driver::from_config(&container.record.host_config.log_config)?;
+    if driver.files.is_none() {
         return Err(error::conflict(
             "configured logging driver does not support reading",
         ));

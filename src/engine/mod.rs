@@ -17,9 +17,11 @@ use crate::volume::Volumes;
 
 pub mod attach;
 pub mod boot;
+pub mod check;
 pub mod commit;
 pub mod copy;
 pub mod create;
+mod defaults;
 pub mod events;
 pub mod exec;
 mod fetch;
@@ -29,13 +31,17 @@ pub mod images;
 pub mod inspect;
 pub mod lifecycle;
 pub mod list;
+pub mod login;
 pub mod logs;
 pub mod machine;
+pub mod mirrors;
 pub mod networks;
 pub mod pull;
 pub mod push;
 pub mod registries;
 pub mod repair;
+pub mod search;
+pub mod serve;
 pub mod stats;
 pub mod system;
 pub mod top;
@@ -56,6 +62,8 @@ pub struct Engine {
     pub images: Images,
     /// The daemon.json to read; nothing means the first of the default places.
     pub settings_file: Option<PathBuf>,
+    /// The folder of docker's `config.json`; nothing means `$DOCKER_CONFIG` or `~/.docker`.
+    pub client_config: Option<PathBuf>,
     settings: OnceLock<Settings>,
     networks: OnceLock<Networks>,
 }
@@ -72,6 +80,7 @@ impl Engine {
             images: Images::open(&dirs),
             networks: OnceLock::new(),
             settings_file: None,
+            client_config: None,
             settings: OnceLock::new(),
             dirs,
         })

@@ -135,7 +135,7 @@ fn told(reference: &Reference, error: anyhow::Error) -> anyhow::Error {
         _ => false,
     };
     if !is_forbidden {
-        return registries::connection(reference, failure);
+        return registries::connection(&reference.registry, failure);
     }
     let text = match failure {
         Failure::Refused(refusal) if refusal.needs_credentials => {

@@ -5,32 +5,81 @@ use anyhow::Result;
 use super::Engine;
 use crate::error::{self, Kind};
 use crate::oci::reference::{DEFAULT_REGISTRY, Reference};
+use crate::registry::auth::Lookup;
 use crate::registry::client::Client;
-use crate::registry::endpoint::{
-    CONNECT_TIMEOUT, Capabilities, Credentials, Endpoint, HUB_CREDENTIALS, HUB_HOST, Settings, Tls,
-};
+use crate::registry::credentials::Store;
+use crate::registry::endpoint::{Credentials, Endpoint, Settings};
 use crate::registry::failure::{Failure, Why};
+use crate::registry::hosts::{self, Folders};
 use crate::registry::http::Cancel;
-use crate::registry::proxy::is_loopback;
 use crate::registry::source::Source;
 
 /// What a pull or push does when it must end early, and how it is configured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Access {
     /// Ends it.
     pub cancel: Cancel,
     /// What holds for all registries.
     pub settings: Settings,
+    /// What the user has for registries.
+    pub credentials: Store,
+}
+
+impl Access {
+    /// Returns how to look up the credentials of `key`, when a registry asks for them: a helper program may take its time.
+    ///
+    /// What cannot be read is a warning, and then the registry is asked as by anybody.
+    pub fn lookup(&self, key: Option<String>, repository: Option<&str>) -> Lookup {
+        let store = self.credentials.clone();
+        let repository = repository.map(str::to_owned);
+        Box::new(move || {
+            let Some(key) = &key else {
+                return Ok(Credentials::None);
+            };
+            match store.find(key, repository.as_deref()) {
+                Ok(found) => Ok(found),
+                Err(error) => {
+                    tracing::warn!("{}", error::line(&error));
+                    Ok(Credentials::None)
+                }
+            }
+        })
+    }
+}
+
+/// Returns what daemon.json, the environment and the user's config.json say of all registries.
+pub fn access(engine: &Engine) -> Result<Access> {
+    let variable = |name: &str| std::env::var(name).ok();
+    Ok(Access {
+        cancel: Cancel::default(),
+        settings: hosts::limits(engine.settings()?, &variable),
+        credentials: Store::open(engine.client_config.as_deref(), &variable),
+    })
+}
+
+/// Returns where what `registry` has is asked for, in the order in which it is.
+pub(crate) fn endpoints(engine: &Engine, access: &Access, registry: &str) -> Result<Vec<Endpoint>> {
+    let folders = Folders::beside(engine.settings_file.as_deref());
+    // A broken config.json is told when its credentials are looked up.
+    let headers = access.credentials.headers().unwrap_or_default();
+    hosts::endpoints(registry, engine.settings()?, headers, &folders)
+}
+
+/// Returns the registry itself, which comes last.
+pub(crate) fn server(engine: &Engine, access: &Access, registry: &str) -> Result<Endpoint> {
+    let mut endpoints = endpoints(engine, access, registry)?;
+    Ok(endpoints.pop().expect("every registry has an endpoint"))
 }
 
 /// Returns the repository of `reference` at all endpoints of its registry.
-pub(crate) fn source(_engine: &Engine, access: &Access, reference: &Reference) -> Result<Source> {
+pub(crate) fn source(engine: &Engine, access: &Access, reference: &Reference) -> Result<Source> {
     let mut clients = Vec::new();
-    for endpoint in endpoints(&reference.registry) {
+    for endpoint in endpoints(engine, access, &reference.registry)? {
+        let key = endpoint.credentials.clone();
         clients.push(Client::new(
             &endpoint,
             &access.settings,
-            Box::new(|| Ok(Credentials::None)),
+            access.lookup(key, Some(&reference.repository)),
             &access.cancel,
         )?);
     }
@@ -38,24 +87,6 @@ pub(crate) fn source(_engine: &Engine, access: &Access, reference: &Reference) -
         clients,
         repository: reference.repository.clone(),
     })
-}
-
-fn endpoints(registry: &str) -> Vec<Endpoint> {
-    let is_hub = registry == DEFAULT_REGISTRY;
-    let host = if is_hub { HUB_HOST } else { registry };
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    vec![Endpoint {
-        base: format!("https://{host}/v2"),
-        capabilities: Capabilities::ALL,
-        namespace: None,
-        credentials: Some(if is_hub { HUB_CREDENTIALS } else { registry }.to_owned()),
-        tls: Tls {
-            insecure: is_loopback(name),
-            ..Tls::default()
-        },
-        headers: Vec::new(),
-        connect_timeout: CONNECT_TIMEOUT,
-    }]
 }
 
 /// Returns what a failure to read a repository means, in docker's words.
@@ -96,18 +127,17 @@ pub(crate) fn explain(reference: &Reference, failure: &Failure) -> anyhow::Error
             error::unavailable(text),
             format!("{login}: registries allow more to those they know; or name a mirror"),
         ),
-        other => connection(reference, other),
+        other => connection(&reference.registry, other),
     }
 }
 
 /// Returns what a failure of the way to a registry means, with what helps.
-pub(crate) fn connection(reference: &Reference, failure: &Failure) -> anyhow::Error {
+pub(crate) fn connection(registry: &str, failure: &Failure) -> anyhow::Error {
     let why = match failure {
         Failure::Transport(transport) => Some(transport.why),
         _ => None,
     };
     let error = anyhow::Error::new(failure.clone());
-    let registry = &reference.registry;
     match why {
         Some(Why::Plain) => error::with_hint(
             error,

@@ -1,11 +1,92 @@
-//! What this engine and machine are.
+//! What this engine and machine are, and what takes how much of the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::{Engine, list, machine};
+use super::{Engine, images, list, machine};
 use crate::cgroup::layout;
-use crate::container::Phase;
-use crate::docker::system::{DOCKER_VERSION, Info};
+use crate::container::{Container, Phase};
+use crate::docker::image::ImageSummary;
+use crate::docker::system::{DOCKER_VERSION, IndexInfo, Info, RegistryConfig, Volume};
+use crate::image::layers;
+use crate::oci::reference::DEFAULT_REGISTRY;
+use crate::settings::Settings;
+
+/// What takes how much of the disk, object by object.
+#[derive(Clone, Debug, Default)]
+pub struct DiskUsage {
+    /// Images, with the bytes they share with others and the number of their containers.
+    pub images: Vec<ImageSummary>,
+    /// Bytes of all layers, each counted once.
+    pub layers_bytes: u64,
+    /// Containers, with the bytes of their writable layers.
+    pub containers: Vec<(Container, u64)>,
+    /// Volumes, with the number of containers that have them and the bytes in them.
+    pub volumes: Vec<(Volume, u64, u64)>,
+}
+
+/// Counts what takes how much of the disk; reads every directory, and takes accordingly long.
+pub fn disk_usage(engine: &Engine) -> Result<DiskUsage> {
+    let all = list::ListOptions {
+        all: true,
+        ..list::ListOptions::default()
+    };
+    let containers = list::list(engine, &all)?;
+    let images = engine.images.list()?;
+    let mut layer_bytes: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut users: BTreeMap<&str, usize> = BTreeMap::new();
+    for image in &images {
+        // A layer that an image has twice is shared with nobody.
+        let layers: BTreeSet<&str> = image.layers().iter().map(AsRef::as_ref).collect();
+        for (layer, digest) in image.layers().iter().map(|layer| (layer.as_ref(), layer)) {
+            layer_bytes.entry(layer).or_insert_with(|| {
+                layers::meta(&engine.images, digest).map_or(0, |meta| meta.facts.size)
+            });
+        }
+        for layer in layers {
+            *users.entry(layer).or_default() += 1;
+        }
+    }
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let summaries = images.iter().map(|image| {
+        let layers: BTreeSet<&str> = image.layers().iter().map(AsRef::as_ref).collect();
+        let shared = layers.iter().filter(|layer| users[**layer] > 1);
+        let count = containers
+            .iter()
+            .filter(|container| container.record.image == image.id);
+        ImageSummary {
+            shared_size: signed(shared.map(|layer| layer_bytes[layer]).sum()),
+            containers: i64::try_from(count.count()).unwrap_or(i64::MAX),
+            ..images::summary(image)
+        }
+    });
+    let mut usage = DiskUsage {
+        images: summaries.collect(),
+        layers_bytes: layer_bytes.values().sum(),
+        ..DiskUsage::default()
+    };
+    for volume in engine.volumes.list()? {
+        let mounts = |container: &&Container| {
+            let mut mounts = container.record.mounts.iter();
+            mounts.any(|mount| mount.kind == "volume" && mount.name == volume.name)
+        };
+        let links = containers.iter().filter(mounts).count() as u64;
+        // What a volume of the host's is not ours to count.
+        let bytes = match crate::volume::device(volume.options.as_ref()) {
+            Some(_) => 0,
+            None => super::usage::of_directory(&engine.volumes.data(&volume.name)),
+        };
+        usage.volumes.push((volume, links, bytes));
+    }
+    for container in containers {
+        let upper = engine.dirs.container(&container.record.id).join("upper");
+        usage
+            .containers
+            .push((container, super::usage::of_directory(&upper)));
+    }
+    Ok(usage)
+}
 
 /// Returns the facts that `info` shows.
 pub fn info(engine: &Engine) -> Result<Info> {
@@ -36,7 +117,10 @@ pub fn info(engine: &Engine) -> Result<Info> {
         images: engine.images.list()?.len(),
         driver: super::inspect::STORAGE_DRIVER.to_owned(),
         docker_root_dir: engine.dirs.data().to_string_lossy().into_owned(),
-        logging_driver: "json-file".to_owned(),
+        logging_driver: match engine.settings()?.log_driver.as_str() {
+            "" => "json-file".to_owned(),
+            driver => driver.to_owned(),
+        },
         cgroup_driver: "cgroupfs".to_owned(),
         cgroup_version: if host.is_v2() { "2" } else { "1" }.to_owned(),
         kernel_version: text(uname.release()),
@@ -49,7 +133,53 @@ pub fn info(engine: &Engine) -> Result<Info> {
         server_version: DOCKER_VERSION.to_owned(),
         default_runtime: "aril".to_owned(),
         security_options: security,
+        labels: engine.settings()?.labels.clone(),
+        registry_config: registry_config(engine.settings()?),
         live_restore_enabled: true,
-        warnings: Vec::new(),
+        warnings: engine
+            .settings()?
+            .ignored
+            .iter()
+            .map(|text| format!("WARNING: {text}"))
+            .collect(),
     })
+}
+
+/// Returns what is configured of registries, in docker's form.
+fn registry_config(settings: &Settings) -> RegistryConfig {
+    let mut mirrors = settings.registry_mirrors.clone();
+    for mirror in &mut mirrors {
+        // docker shows all of them so.
+        if !mirror.ends_with('/') {
+            mirror.push('/');
+        }
+    }
+    let (mut networks, names): (Vec<String>, Vec<String>) = settings
+        .insecure_registries
+        .iter()
+        .cloned()
+        .partition(|rule| rule.contains('/') && !rule.contains("://"));
+    networks.extend(["::1/128", "127.0.0.0/8"].map(str::to_owned));
+    let index = |name: &str, secure: bool| IndexInfo {
+        name: name.to_owned(),
+        mirrors: Vec::new(),
+        secure,
+        official: false,
+    };
+    let mut indexes: BTreeMap<String, IndexInfo> = (names.into_iter())
+        .map(|name| (name.clone(), index(&name, false)))
+        .collect();
+    indexes.insert(
+        DEFAULT_REGISTRY.to_owned(),
+        IndexInfo {
+            mirrors: mirrors.clone(),
+            official: true,
+            ..index(DEFAULT_REGISTRY, true)
+        },
+    );
+    RegistryConfig {
+        insecure_registry_cidrs: networks,
+        index_configs: indexes,
+        mirrors,
+    }
 }

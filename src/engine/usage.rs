@@ -25,6 +25,15 @@ pub fn of_directory(path: &Path) -> u64 {
     bytes
 }
 
+/// Returns the bytes of a file, or of a directory with all that is in it.
+pub fn of_path(path: &Path) -> u64 {
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => of_directory(path),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -134,8 +134,48 @@ pub fn empty_trash(images: &Images) -> Result<()> {
     tidy(images.dirs())
 }
 
+/// What nobody needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Garbage {
+    /// Diff IDs of layers, as hexadecimal digits.
+    pub layers: Vec<String>,
+    /// Directories of top layers.
+    pub tops: Vec<PathBuf>,
+    /// Documents and layers as they were received.
+    pub blobs: Vec<Digest>,
+}
+
+/// Returns what [`collect`] would move to the trash, without moving it; `used` are the images of all containers.
+pub fn garbage(images: &Images, used: &[Digest]) -> Result<Garbage> {
+    let _store = FileLock::exclusive(&images.dirs().lock(STORE_LOCK))?;
+    unneeded(images, &references::read(images)?, used)
+}
+
 /// The part of [`collect`] under the lock, for `table`.
 pub(crate) fn sweep(images: &Images, table: &Table, used: &[Digest]) -> Result<Collected> {
+    let garbage = unneeded(images, table, used)?;
+    let trash = images.dirs().trash();
+    let mut collected = Collected::default();
+    for name in garbage.layers {
+        let path = images.dirs().layer(&name);
+        if let Ok(meta) = store::read_json::<layers::Meta>(&path.join("meta.json")) {
+            collected.size += meta.facts.size;
+        }
+        store::discard(&path, &trash)?;
+        collected.layers.push(name);
+    }
+    for path in garbage.tops {
+        store::discard(&path, &trash)?;
+    }
+    for digest in garbage.blobs {
+        blobs::discard(images, &digest)?;
+        collected.blobs.push(digest);
+    }
+    sweep_parts(images, &trash)?;
+    Ok(collected)
+}
+
+fn unneeded(images: &Images, table: &Table, used: &[Digest]) -> Result<Garbage> {
     let mut needed = Needed::default();
     for record in &table.records {
         needed.image(images, &record.id);
@@ -144,32 +184,18 @@ pub(crate) fn sweep(images: &Images, table: &Table, used: &[Digest]) -> Result<C
     for id in used.iter().chain(&leased(images)?) {
         needed.digest(images, id);
     }
-    let trash = images.dirs().trash();
-    let mut collected = Collected::default();
-    for name in layers::names(images)? {
-        if needed.layers.contains(&name) {
-            continue;
-        }
-        let path = images.dirs().layer(&name);
-        if let Ok(meta) = store::read_json::<layers::Meta>(&path.join("meta.json")) {
-            collected.size += meta.facts.size;
-        }
-        store::discard(&path, &trash)?;
-        collected.layers.push(name);
-    }
-    for path in list(&images.dirs().tops())? {
-        if !file_name(&path).is_some_and(|name| needed.tops.contains(name)) {
-            store::discard(&path, &trash)?;
-        }
-    }
-    for digest in blobs::list(images)? {
-        if !needed.blobs.contains(&digest) {
-            blobs::discard(images, &digest)?;
-            collected.blobs.push(digest);
-        }
-    }
-    sweep_parts(images, &trash)?;
-    Ok(collected)
+    let is_needed = |path: &PathBuf| file_name(path).is_some_and(|name| needed.tops.contains(name));
+    Ok(Garbage {
+        layers: (layers::names(images)?.into_iter())
+            .filter(|name| !needed.layers.contains(name))
+            .collect(),
+        tops: (list(&images.dirs().tops())?.into_iter())
+            .filter(|path| !is_needed(path))
+            .collect(),
+        blobs: (blobs::list(images)?.into_iter())
+            .filter(|digest| !needed.blobs.contains(digest))
+            .collect(),
+    })
 }
 
 fn file_name(path: &Path) -> Option<&str> {

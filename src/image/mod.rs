@@ -6,6 +6,7 @@
 //! layers       unpacked layers by their diff ID        diff         container's directory → changes, new layer
 //! snapshot     layers → root file system               archive      import, load, save, export
 //! create       configuration + layers → image          gc           who needs what, and what goes
+//! check        what is damaged, and how it is healed
 //! ```
 //!
 //! All state is files, so [`Images`] is only where they are; any number of processes use them at once. A file is
@@ -17,6 +18,7 @@ pub mod apply;
 pub mod archive;
 pub mod blobs;
 pub mod change;
+pub mod check;
 pub mod compress;
 pub mod create;
 pub mod deflate;
@@ -31,6 +33,7 @@ pub mod snapshot;
 pub mod tarball;
 #[cfg(test)]
 mod testing;
+pub mod transfer;
 mod words;
 mod work;
 

@@ -143,14 +143,16 @@ fn describe_in(
     for path in list {
         let meta = path.symlink_metadata().unwrap();
         let inner = path.strip_prefix(root).unwrap();
+        // No archive says when something was taken away.
+        let is_whiteout = meta.mode() & libc::S_IFMT == libc::S_IFCHR && meta.rdev() == 0;
+        let time = if is_whiteout { 0 } else { meta.mtime() };
         write!(
             out,
-            "{} {:o} {}:{} {}",
+            "{} {:o} {}:{} {time}",
             inner.as_os_str().as_bytes().escape_ascii(),
             meta.mode(),
             meta.uid(),
             meta.gid(),
-            meta.mtime(),
         )
         .unwrap();
         if meta.is_symlink() {

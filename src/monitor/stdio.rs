@@ -2,7 +2,7 @@
 //!
 //! One thread, nothing blocks: whatever a client does not take yet waits in its queue. When a queue is full the container's
 //! output is not read on until it has room again, so that a slow reader slows the writer down as a pipe would, and never
-//! makes this process grow.
+//! makes this process grow. A log driver that takes nothing does the same, unless it may lose lines.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown};
 
 use super::control::{Size, Streams};
-use crate::container::logs::{self, Stream};
+use crate::container::logs::{Log, Stream};
 
 /// How much of the output a client may leave waiting.
 const QUEUE_MAX_BYTES: usize = 1 << 20;
@@ -58,7 +58,7 @@ pub struct Hub {
     /// Whether the input is to be closed once `pending` is empty.
     input_ends: bool,
     clients: Vec<Client>,
-    log: Option<logs::Writer>,
+    log: Option<Log>,
     chunk: Vec<u8>,
 }
 
@@ -71,11 +71,13 @@ pub enum Waiting {
     Output(Stream),
     /// A client, by its number.
     Client(usize),
+    /// The log driver takes more.
+    Log,
 }
 
 impl Hub {
     /// Returns a hub without container and clients, which writes to `log`.
-    pub fn new(terminal: bool, stdin_once: bool, log: Option<logs::Writer>) -> Hub {
+    pub fn new(terminal: bool, stdin_once: bool, log: Option<Log>) -> Hub {
         Hub {
             terminal,
             stdin_once,
@@ -140,11 +142,9 @@ impl Hub {
         {
             waiting.push((Waiting::Input, input.as_fd(), PollFlags::OUT));
         }
-        if self
-            .clients
-            .iter()
-            .all(|client| client.queue.len() < QUEUE_MAX_BYTES)
-        {
+        let log_is_full = self.log.as_ref().is_some_and(Log::is_full);
+        let has_room = |client: &Client| client.queue.len() < QUEUE_MAX_BYTES;
+        if !log_is_full && self.clients.iter().all(has_room) {
             for (stream, end) in [
                 (Stream::Stdout, &self.ends.stdout),
                 (Stream::Stderr, &self.ends.stderr),
@@ -153,6 +153,9 @@ impl Hub {
                     waiting.push((Waiting::Output(stream), end.as_fd(), PollFlags::IN));
                 }
             }
+        }
+        if let Some(log) = self.log.as_ref().and_then(Log::waits) {
+            waiting.push((Waiting::Log, log, PollFlags::OUT));
         }
         for (number, client) in self.clients.iter().enumerate() {
             // Without flags poll still tells when the client is gone.
@@ -168,6 +171,11 @@ impl Hub {
     pub fn ready(&mut self, which: Waiting, events: PollFlags) -> Result<()> {
         match which {
             Waiting::Input => self.feed(),
+            Waiting::Log => {
+                if let Some(log) = &mut self.log {
+                    log.go_on();
+                }
+            }
             Waiting::Output(stream) => {
                 self.pump(stream)?;
             }

@@ -22,7 +22,9 @@ use super::peers::{Peers, Waits};
 use super::restart::{self, Backoff};
 use super::stdio::{Hub, Waiting};
 use super::{client, removal, scrub};
-use crate::container::logs::{Driver, Writer};
+use crate::container::logs::Log;
+use crate::container::logs::identity::Identity;
+use crate::container::logs::options::Driver;
 use crate::container::{Containers, ExitStatus, NetworkStatus, Phase, Record, Status};
 use crate::dirs::Dirs;
 use crate::store::{self, FileLock};
@@ -563,14 +565,10 @@ impl Monitor {
     }
 }
 
-fn open_log(dirs: &Dirs, record: &Record) -> Result<Option<Writer>> {
-    match Driver::from_config(&record.host_config.log_config)? {
-        Driver::JsonFile {
-            max_bytes,
-            max_files,
-        } => Writer::open(&dirs.container_log(&record.id), max_bytes, max_files).map(Some),
-        Driver::None => Ok(None),
-    }
+fn open_log(dirs: &Dirs, record: &Record) -> Result<Option<Log>> {
+    let driver = Driver::from_config(&record.host_config.log_config)?;
+    let path = dirs.container_log(&record.id);
+    Log::open(&path, &driver, &Identity::of(record))
 }
 
 fn exit_status(status: WaitStatus) -> Option<ExitStatus> {

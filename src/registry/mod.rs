@@ -8,6 +8,9 @@
 //! auth         challenges, credentials, tokens                                               (challenge)
 //! http         one request over kept connections; redirects, timeouts, an end on demand      (tls, proxy, trouble)
 //! failure      what can go wrong, for those who branch on it                                 (retry)
+//! hosts        daemon.json, hosts.toml, certs.d → endpoints
+//! credentials  what users have for registries: config.json, helpers
+//! server       the other side: the pull half of the protocol over HTTP
 //! ```
 //!
 //! This folder knows no image store: what it gives are bytes, and whoever takes them verifies them.
@@ -15,12 +18,16 @@
 pub mod auth;
 mod challenge;
 pub mod client;
+pub mod credentials;
 pub mod endpoint;
 pub mod failure;
+pub mod hosts;
 pub mod http;
 pub mod manifest;
 pub mod proxy;
 mod retry;
+pub mod search;
+pub mod server;
 pub mod source;
 mod tls;
 mod trouble;

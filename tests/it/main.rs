@@ -8,13 +8,19 @@
 )]
 
 mod cgroup;
+mod check;
 mod completion;
+mod config;
 mod cp;
+mod df;
 mod events;
 mod foreign;
 mod health;
 mod interop;
 mod lifecycle;
+mod login;
+mod logs;
+mod mirror;
 mod network;
 mod oci;
 mod peers;
@@ -22,7 +28,10 @@ mod registry;
 mod restart;
 mod run;
 mod sandbox;
+mod search;
+mod serve;
 mod session;
+mod site;
 mod stats;
 mod tidy;
 mod top;

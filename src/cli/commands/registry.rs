@@ -122,6 +122,30 @@ pub struct LogoutArgs {
     pub server: Option<String>,
 }
 
+/// Arguments of `registry serve`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServeArgs {
+    /// Where to listen; nothing is 127.0.0.1:5000.
+    #[arg(hide = true)]
+    pub address: Option<String>,
+}
+
+/// Arguments of `mirror test`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MirrorTestArgs {
+    /// How to print: "table", "table TEMPLATE", "json" or a template
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// Image to ask for.
+    #[arg(hide = true, default_value = "busybox")]
+    pub reference: String,
+}
+
 /// `pull`
 pub const PULL: Spec = Spec {
     about: "Get an image from a registry",
@@ -154,6 +178,22 @@ pub const LOGOUT: Spec = Spec {
     usage: "[SERVER]",
     arguments: Arguments::AtMost(1),
     ..spec("logout", LogoutArgs::augment_args)
+};
+
+/// `registry serve`
+pub const SERVE: Spec = Spec {
+    about: "Let others pull the images of this machine",
+    usage: "[ADDRESS]",
+    arguments: Arguments::AtMost(1),
+    ..spec("serve", ServeArgs::augment_args)
+};
+
+/// `mirror test`
+pub const MIRROR_TEST: Spec = Spec {
+    about: "Ask which mirrors answer, and how fast",
+    usage: "[OPTIONS] [NAME[:TAG]]",
+    arguments: Arguments::AtMost(1),
+    ..spec("test", MirrorTestArgs::augment_args)
 };
 
 #[cfg(test)]

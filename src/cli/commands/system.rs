@@ -81,6 +81,17 @@ pub struct SystemPruneArgs {
     pub volumes: bool,
 }
 
+/// Arguments of `system check`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CheckArgs {
+    /// Read all data and compare it with its digests
+    #[arg(long)]
+    pub deep: bool,
+    /// Set right what can be, and remove what nothing needs
+    #[arg(long)]
+    pub repair: bool,
+}
+
 /// `info`
 pub const INFO: Spec = Spec {
     about: "Show what this engine and machine are like",
@@ -122,4 +133,10 @@ pub const DF: Spec = Spec {
 pub const PRUNE: Spec = Spec {
     about: "Remove everything that nothing uses",
     ..spec("prune", SystemPruneArgs::augment_args)
+};
+
+/// `system check`
+pub const CHECK: Spec = Spec {
+    about: "Look for damage in images, layers, containers and volumes",
+    ..spec("check", CheckArgs::augment_args)
 };

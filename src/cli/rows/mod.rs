@@ -16,11 +16,11 @@ pub mod search;
 pub mod stats;
 pub mod volumes;
 
-const fn column(name: &'static str, header: &'static str) -> Column {
+pub(crate) const fn column(name: &'static str, header: &'static str) -> Column {
     Column { name, header }
 }
 
-fn text(text: impl AsRef<str>) -> Value {
+pub(crate) fn text(text: impl AsRef<str>) -> Value {
     Value::string(text.as_ref())
 }
 

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use serde::Deserialize;
-
 use super::{column, text};
 use crate::cli::format::List;
 use crate::cli::human;
 use crate::cli::template::value::{Column, Row, Value};
+use crate::registry::search::Found;
 
 /// The columns and templates of `search`.
 pub const LIST: List = List {
@@ -28,23 +27,10 @@ const COLUMNS: &[Column] = &[
 /// The columns of a description.
 const DESCRIPTION_WIDTH: usize = 45;
 
-/// An answer of a registry (`GET /v1/search`).
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Found {
-    /// Repository.
-    pub name: String,
-    /// Free text, possibly of several lines.
-    pub description: String,
-    /// How many people like it.
-    pub star_count: u64,
-    /// Whether the registry itself keeps it.
-    pub is_official: bool,
-}
-
 /// Returns the row of an answer; `whole` is `--no-trunc`.
 pub fn row(found: &Found, whole: bool) -> Value {
-    let description = found.description.replace(['\n', '\r'], " ");
+    let description = found.description.as_deref().unwrap_or_default();
+    let description = description.replace(['\n', '\r'], " ");
     let description = if whole {
         description
     } else {
@@ -73,9 +59,12 @@ mod tests {
     fn answers() {
         let official = Found {
             name: "httpd".to_owned(),
-            description: "The Apache HTTP\nServer Project, which is a long description".to_owned(),
+            description: Some(
+                "The Apache HTTP\nServer Project, which is a long description".to_owned(),
+            ),
             star_count: 4000,
             is_official: true,
+            is_automated: false,
         };
         let other = Found {
             name: "me/httpd".to_owned(),

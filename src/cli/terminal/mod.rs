@@ -5,6 +5,7 @@
 
 mod frames;
 mod keys;
+pub mod prompt;
 
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;

@@ -93,23 +93,27 @@ pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed
     let engine = engine(context)?;
     let removal = images::prune(&engine, arguments.all, &filters(&arguments.prune.filter)?)
         .map_err(Failed::engine)?;
-    let mut text = String::new();
-    if !removal.steps.is_empty() {
-        text.push_str("Deleted Images:\n");
-    }
-    for step in &removal.steps {
-        match step {
-            Removed::Untagged(name) => text.push_str(&["untagged: ", name, "\n"].concat()),
-            Removed::Deleted(id) => text.push_str(&["deleted: ", id, "\n"].concat()),
-        }
-    }
-    if !removal.steps.is_empty() {
-        text.push('\n');
-    }
+    let text = deleted(&removal.steps);
     let bytes = i64::try_from(removal.reclaimed).unwrap_or(i64::MAX);
     output::out(&format!(
         "{text}Total reclaimed space: {}\n",
         bytes_decimal(bytes)
     ))?;
     Ok(0)
+}
+
+/// Returns what a prune has done to images, with an empty line at its end; nothing if it did nothing.
+pub(super) fn deleted(steps: &[Removed]) -> String {
+    if steps.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("Deleted Images:\n");
+    for step in steps {
+        match step {
+            Removed::Untagged(name) => text.push_str(&["untagged: ", name, "\n"].concat()),
+            Removed::Deleted(id) => text.push_str(&["deleted: ", id, "\n"].concat()),
+        }
+    }
+    text.push('\n');
+    text
 }

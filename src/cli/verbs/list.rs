@@ -62,7 +62,7 @@ pub fn ps(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     Ok(0)
 }
 
-fn shown(
+pub(super) fn shown(
     container: &Container,
     table: &references::Table,
     now: Timestamp,

@@ -10,7 +10,8 @@ use crate::cli::command::{self, Context};
 use crate::cli::commands::processes::LogsArgs;
 use crate::cli::face::Failed;
 use crate::cli::human::time::{parse_duration, parse_time};
-use crate::container::logs::{Entry, Selection, Stream};
+use crate::container::logs::read::{Entry, Selection};
+use crate::container::logs::{Attributes, Stream};
 use crate::engine::logs;
 use crate::error;
 
@@ -27,11 +28,6 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         // A number below zero, and what is no number, means all, as docker has it.
         tail: arguments.tail.parse().ok(),
     };
-    let attributes = if arguments.details {
-        details(&container.record.host_config.log_config.config)
-    } else {
-        String::new()
-    };
     let mut out = BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
     let mut err = BufWriter::with_capacity(64 << 10, std::io::stderr().lock());
     let tty = container.record.config.tty;
@@ -44,6 +40,11 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         };
         let time = if arguments.timestamps {
             format!("{} ", stamp(entry.time))
+        } else {
+            String::new()
+        };
+        let attributes = if arguments.details {
+            details(&entry.attributes)
         } else {
             String::new()
         };
@@ -77,11 +78,11 @@ fn stamp(time: Timestamp) -> String {
     format!("{time:.9}")
 }
 
-fn details(options: &std::collections::BTreeMap<String, String>) -> String {
-    let shown = options
-        .iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "max-size" | "max-file"));
-    let list: Vec<String> = shown.map(|(key, value)| format!("{key}={value}")).collect();
+/// Attributes as docker prints them before a line.
+fn details(attributes: &Attributes) -> String {
+    let list: Vec<String> = (attributes.iter())
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     format!("{} ", list.join(","))
 }
 

@@ -1,8 +1,10 @@
 //! What the commands do: each reads its arguments, calls one operation of the engine, and prints what came back.
 
 pub mod boot;
+pub mod check;
 pub mod commit;
 pub mod copy;
+pub mod disk_usage;
 pub mod events;
 pub mod exec;
 pub mod foreign;
@@ -10,7 +12,9 @@ pub mod images;
 pub mod inspect;
 pub mod lifecycle;
 pub mod list;
+pub mod login;
 pub mod logs;
+pub mod mirror;
 pub mod monitor;
 pub mod network;
 pub mod port;
@@ -18,6 +22,8 @@ pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod run;
+pub mod search;
+pub mod serve;
 pub mod session;
 pub mod stats;
 pub mod system;
@@ -60,6 +66,7 @@ pub(crate) fn engine(context: &Context) -> Result<Engine, Failed> {
     );
     let mut engine = Engine::open(dirs)?;
     engine.settings_file.clone_from(&globals.config_file);
+    engine.client_config.clone_from(&globals.config);
     Ok(engine)
 }
 

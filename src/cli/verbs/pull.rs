@@ -10,7 +10,7 @@ use crate::cli::progress::{Display, To};
 use crate::cli::{interrupt, output};
 use crate::engine::Engine;
 use crate::engine::pull::{PullOptions, pull as pull_image};
-use crate::engine::registries::Access;
+use crate::engine::registries;
 use crate::error;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
@@ -62,7 +62,7 @@ pub fn show(
     options: &PullOptions,
     to: To,
 ) -> Result<(), Failed> {
-    let access = Access::default();
+    let access = registries::access(engine)?;
     let mut display = Display::new(to);
     interrupt::guard(&access.cancel, || {
         pull_image(engine, reference, options, &access, &mut |line| {

@@ -9,7 +9,7 @@ use crate::cli::face::Failed;
 use crate::cli::progress::{Display, To};
 use crate::cli::{interrupt, output};
 use crate::engine::push::{PushOptions, push as push_image};
-use crate::engine::registries::Access;
+use crate::engine::registries;
 use crate::error;
 use crate::image::deflate::Format;
 use crate::oci::reference::Reference;
@@ -44,7 +44,7 @@ pub fn push(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
         all_tags: arguments.all_tags,
         format,
     };
-    let access = Access::default();
+    let access = registries::access(&engine)?;
     let mut display = Display::new(if arguments.quiet {
         To::Nobody
     } else {

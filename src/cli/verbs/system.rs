@@ -62,11 +62,27 @@ fn table(info: &crate::docker::system::Info) -> String {
         ("Docker Root Dir", info.docker_root_dir.clone()),
         ("Debug Mode", "false".to_owned()),
         ("Experimental", "false".to_owned()),
-        ("Live Restore Enabled", "true".to_owned()),
     ];
     let mut text = String::from("Client:\n Context:    default\n Debug Mode: false\n\nServer:\n");
     for (name, value) in lines {
         text.push_str(&[" ", name, ": ", &value, "\n"].concat());
     }
+    let mut list = |title: &str, items: &[String]| {
+        if !items.is_empty() {
+            let lines = items.join("\n  ");
+            text.push_str(&[" ", title, ":\n  ", &lines, "\n"].concat());
+        }
+    };
+    let registries = &info.registry_config;
+    let named = registries
+        .index_configs
+        .values()
+        .filter(|index| !index.secure);
+    let mut insecure: Vec<String> = named.map(|index| index.name.clone()).collect();
+    insecure.extend(registries.insecure_registry_cidrs.iter().cloned());
+    list("Labels", &info.labels);
+    list("Insecure Registries", &insecure);
+    list("Registry Mirrors", &registries.mirrors);
+    text.push_str(" Live Restore Enabled: true\n");
     text
 }

@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read as _, Write};
 
 use anyhow::{Context as _, Result, ensure};
-use oci_spec::image::{Descriptor, Digest, MediaType};
+use oci_spec::image::Digest;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{IMAGE_NAME, ManifestItem};
 use crate::error;
-use crate::image::layers::{self, Backing, Meta};
+use crate::image::layers::{self, Backing};
 use crate::image::references::{self, REF_NAME};
 use crate::image::tarball::{Entry, Kind, write};
-use crate::image::{Image, Images, blobs, create, find};
+use crate::image::transfer::{self, Layer, Transfer};
+use crate::image::{Image, Images, blobs, find};
 use crate::oci::digest;
 use crate::oci::reference::Reference;
 
@@ -106,10 +107,10 @@ pub fn save(images: &Images, selected: &[Selected], output: impl Write) -> Resul
     archive.directory("blobs/")?;
     archive.directory("blobs/sha256/")?;
     for plan in &plans {
-        archive.blob(plan.manifest.digest(), &plan.raw_manifest)?;
+        archive.blob(plan.transfer.manifest.digest(), &plan.transfer.raw_manifest)?;
         archive.blob(&plan.selected.image.id, &plan.selected.image.raw_config)?;
     }
-    for layer in plans.iter().flat_map(|plan| &plan.layers) {
+    for layer in plans.iter().flat_map(|plan| &plan.transfer.layers) {
         archive.layer(images, layer)?;
     }
     archive.output.write_all(&write::END)?;
@@ -119,78 +120,22 @@ pub fn save(images: &Images, selected: &[Selected], output: impl Write) -> Resul
 /// One image of the archive.
 struct Plan<'a> {
     selected: &'a Selected,
-    manifest: Descriptor,
-    raw_manifest: Vec<u8>,
-    /// From the lowest.
-    layers: Vec<Source>,
-}
-
-/// A layer, and as what it is written.
-struct Source {
-    meta: Meta,
-    blob: Descriptor,
+    transfer: Transfer,
 }
 
 fn plan<'a>(images: &Images, selected: &'a Selected) -> Result<Plan<'a>> {
     let image = &selected.image;
-    let context = || format!("save the image {}", image.id);
-    let own = match &image.manifest {
-        Some(descriptor) => {
-            let raw = blobs::read(images, descriptor.digest()).with_context(context)?;
-            let manifest = references::manifest(images, descriptor.digest())?;
-            Some((descriptor.clone(), raw, manifest.layers().clone()))
-        }
-        None => None,
-    };
-    let blobs_of_own = own.as_ref().map(|(_, _, layers)| layers.as_slice());
-    let metas = image
-        .layers()
-        .iter()
-        .enumerate()
-        .map(|(at, diff_id)| {
-            let blob = blobs_of_own.and_then(|blobs| blobs.get(at));
-            layers::heal::ensure(images, diff_id, blob)
-        })
-        .collect::<Result<Vec<Meta>>>()
-        .with_context(context)?;
-    let same = |own: &[Descriptor]| {
-        own.len() == metas.len()
-            && own
-                .iter()
-                .zip(&metas)
-                .all(|(own, meta)| own.digest() == create::descriptor(meta).digest())
-    };
-    if let Some((manifest, raw_manifest, own)) = own
-        && same(&own)
-    {
-        let layers = metas.into_iter().zip(own);
-        return Ok(Plan {
-            selected,
-            manifest,
-            raw_manifest,
-            layers: layers.map(|(meta, blob)| Source { meta, blob }).collect(),
-        });
-    }
-    // The layers came from elsewhere under other digests; then the manifest is of what is here.
-    let descriptors: Vec<Descriptor> = metas.iter().map(create::descriptor).collect();
-    let size = image.raw_config.len() as u64;
-    let raw_manifest = create::encode_manifest(&image.id, size, &descriptors)?;
-    let digest = digest::sha256(&raw_manifest);
-    let manifest = Descriptor::new(MediaType::ImageManifest, raw_manifest.len() as u64, digest);
-    let layers = metas.into_iter().zip(descriptors);
-    Ok(Plan {
-        selected,
-        manifest,
-        raw_manifest,
-        layers: layers.map(|(meta, blob)| Source { meta, blob }).collect(),
-    })
+    let transfer = transfer::of_image(images, image)
+        .with_context(|| format!("save the image {}", image.id))?;
+    Ok(Plan { selected, transfer })
 }
 
 /// `index.json`: one descriptor per name, or one without.
 fn index(plans: &[Plan<'_>]) -> Result<Value> {
     let mut manifests = Vec::new();
     for plan in plans {
-        let mut descriptor = serde_json::to_value(&plan.manifest).context("encode a descriptor")?;
+        let mut descriptor =
+            serde_json::to_value(&plan.transfer.manifest).context("encode a descriptor")?;
         let config = &plan.selected.image.config;
         descriptor["platform"] = json!({"architecture": config.architecture, "os": config.os});
         if let Some(variant) = &config.variant {
@@ -223,7 +168,7 @@ fn items(plans: &[Plan<'_>]) -> Result<Vec<ManifestItem>> {
         .map(|plan| {
             let names = plan.selected.references.iter();
             let names: Vec<_> = names.map(Reference::familiar).collect();
-            let layers = plan.layers.iter();
+            let layers = plan.transfer.layers.iter();
             let image = &plan.selected.image;
             Ok(ManifestItem {
                 config: blob_path(&image.id)?,
@@ -299,7 +244,7 @@ impl<W: Write> Archive<W> {
         true
     }
 
-    fn layer(&mut self, images: &Images, layer: &Source) -> Result<()> {
+    fn layer(&mut self, images: &Images, layer: &Layer) -> Result<()> {
         let digest = layer.blob.digest();
         if !self.is_new(digest) {
             return Ok(());

@@ -88,8 +88,8 @@ fn missing(diff_id: &Digest, why: &str) -> anyhow::Error {
 }
 
 /// Makes a layer again; if its blob is damaged too, both go, so that the next pull finds neither and fetches them.
-fn remake(images: &Images, diff_id: &Digest, backing: Backing) -> Result<Meta> {
-    tracing::info!(layer = %diff_id, "making a layer again that a crash may have harmed");
+pub(crate) fn remake(images: &Images, diff_id: &Digest, backing: Backing) -> Result<Meta> {
+    tracing::info!(layer = %diff_id, "making a layer again that may have been harmed");
     let made = stage_blob(images, diff_id, &backing);
     // The collector is kept out while one layer takes the place of the other.
     let _store = FileLock::shared(&images.dirs().lock("store.lock"))?;

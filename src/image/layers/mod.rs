@@ -18,7 +18,7 @@ pub mod unpack;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::image::{Descriptor, Digest};
@@ -105,6 +105,11 @@ pub fn contains(images: &Images, diff_id: &Digest) -> bool {
     }
 }
 
+/// Returns whether there is a directory for a layer, whatever is in it.
+pub(crate) fn is_named(images: &Images, diff_id: &Digest) -> bool {
+    dir(images, diff_id).is_ok_and(|dir| dir.exists())
+}
+
 /// Returns the backing that a descriptor in a manifest stands for.
 pub fn backing_of(blob: &Descriptor) -> Backing {
     Backing::Blob {
@@ -116,10 +121,14 @@ pub fn backing_of(blob: &Descriptor) -> Backing {
 
 /// Writes the archive that the directory of a layer gives, which is the layer if that backs it; returns its size.
 pub(crate) fn write(images: &Images, meta: &Meta, output: &mut dyn io::Write) -> Result<u64> {
-    let root = root(images, &meta.diff_id)?;
-    let root = File::open(&root).with_context(|| format!("open {}", root.display()))?;
+    pack_tree(&root(images, &meta.diff_id)?, meta.facts.root, output)
+}
+
+/// Writes the archive of the directory `root`, in which it itself is a member if `has_root`; returns its size.
+fn pack_tree(root: &Path, has_root: bool, output: &mut dyn io::Write) -> Result<u64> {
+    let root = File::open(root).with_context(|| format!("open {}", root.display()))?;
     let options = tree::Options {
-        root: meta.facts.root,
+        root: has_root,
         ..tree::Options::default()
     };
     Ok(pack::pack(root.as_fd(), options, output)?.size)
@@ -155,6 +164,38 @@ pub fn check(images: &Images, meta: &Meta) -> Result<()> {
             unpack::stage_blob(images, &meta.diff_id, backing).map(drop)
         }
     }
+}
+
+/// What a comparison of a layer's directory with what it was made from has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Both are as they were.
+    Sound,
+    /// The directory is not what its archive makes.
+    Altered,
+    /// The blob has another digest, or cannot be unpacked; says why.
+    BlobDamaged(String),
+}
+
+/// Compares the directory of a layer, entry by entry, with what its blob makes, or with its digest if it has no blob.
+pub fn compare(images: &Images, meta: &Meta) -> Result<Verdict> {
+    let mut own = HashingWriter::new(io::sink());
+    write(images, meta, &mut own)?;
+    let (_, own, _) = own.finish();
+    let found = match &meta.backing {
+        Backing::Tree => meta.diff_id.clone(),
+        backing @ Backing::Blob { .. } => {
+            match unpack::stage_blob(images, &meta.diff_id, backing) {
+                Ok((staged, _)) => staged.digest(meta.facts.root)?,
+                Err(error) => return Ok(Verdict::BlobDamaged(error::line(&error))),
+            }
+        }
+    };
+    Ok(if found == own {
+        Verdict::Sound
+    } else {
+        Verdict::Altered
+    })
 }
 
 fn dir(images: &Images, diff_id: &Digest) -> Result<PathBuf> {

@@ -8,13 +8,13 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::heal::{boot_id, is_sound};
-use super::{Backing, FORMAT, Meta, dir, discard, meta, verify};
+use super::{Backing, FORMAT, Meta, dir, discard, meta, pack_tree, verify};
 use crate::image::Images;
 use crate::image::apply::{Facts, Policy, apply};
 use crate::image::blobs::{self, Part};
 use crate::image::compress::{Compression, ahead, decompress};
 use crate::image::work::WorkDir;
-use crate::oci::digest::{Hasher, HashingReader};
+use crate::oci::digest::{Hasher, HashingReader, HashingWriter};
 use crate::store::{self, Durability};
 
 /// Stores and unpacks a layer in one pass: `input` is what `part` still lacks.
@@ -145,6 +145,13 @@ impl Staged {
             diff_id: None,
             tar_size: None,
         }
+    }
+
+    /// Returns the digest of the archive that its directory gives.
+    pub(super) fn digest(&self, has_root: bool) -> Result<Digest> {
+        let mut hashing = HashingWriter::new(io::sink());
+        pack_tree(&self.work.path().join("layer/root"), has_root, &mut hashing)?;
+        Ok(hashing.finish().1)
     }
 
     /// Gives the layer its name; that another process was faster is no error.

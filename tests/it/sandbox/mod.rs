@@ -57,9 +57,11 @@ impl Sandbox {
         );
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("aril-test-{}-{number}", std::process::id()));
-        for below in ["root", "run", "home", "work"] {
+        for below in ["root", "run", "home", "work", "etc"] {
             std::fs::create_dir_all(dir.join(below)).unwrap();
         }
+        // That of the host must not decide over a test.
+        std::fs::write(dir.join("etc/daemon.json"), "{}").unwrap();
         let machine = Machine::new();
         let before = Leftovers::find(&machine, &dir, &[]);
         println!("sandbox {}", dir.display());
@@ -78,6 +80,21 @@ impl Sandbox {
     /// Returns the run folder.
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.dir.join("run")
+    }
+
+    /// Returns the path of `name` in the folder of daemon.json and certs.d.
+    pub(crate) fn etc(&self, name: &str) -> PathBuf {
+        self.dir.join("etc").join(name)
+    }
+
+    /// Returns the path of `name` in the user's home.
+    pub(crate) fn home(&self, name: &str) -> PathBuf {
+        self.dir.join("home").join(name)
+    }
+
+    /// Replaces daemon.json.
+    pub(crate) fn configure(&self, text: &str) {
+        std::fs::write(self.etc("daemon.json"), text).unwrap();
     }
 
     /// Returns the path of `name` in the folder that commands are run in, which is the test's to fill.
@@ -109,6 +126,7 @@ impl Sandbox {
             .env("TERM", "xterm")
             .env("ARIL_ROOT", self.root())
             .env("ARIL_RUN", self.run_dir())
+            .env("ARIL_CONFIG_FILE", self.etc("daemon.json"))
             .current_dir(self.dir.join("work"));
         command
     }

@@ -1,0 +1,28 @@
+//! `search`.
+
+use anyhow::Result;
+
+use super::{engine, filters};
+use crate::cli::command::{self, Context};
+use crate::cli::commands::lists::SearchArgs;
+use crate::cli::face::Failed;
+use crate::cli::output;
+use crate::cli::rows::search as rows;
+use crate::engine::{registries, search};
+
+/// `search`
+pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let arguments: SearchArgs = command::arguments(matches)?;
+    let format = rows::LIST.format(&arguments.format, false)?;
+    let engine = engine(context)?;
+    let access = registries::access(&engine)?;
+    let filters = filters(&arguments.filter.filter)?;
+    let found = search::search(&engine, &access, &arguments.term, arguments.limit, &filters)
+        .map_err(Failed::engine)?;
+    let rows: Vec<_> = found
+        .iter()
+        .map(|found| rows::row(found, arguments.no_trunc))
+        .collect();
+    output::out(&format.render(rows::LIST.columns, &rows)?)?;
+    Ok(0)
+}

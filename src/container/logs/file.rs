@@ -1,0 +1,204 @@
+//! The log file of a container: docker's json-file format, written by the monitor.
+//!
+//! ```text
+//! {"log":"a line\n","stream":"stdout","attrs":{"k":"v"},"time":"2025-01-02T03:04:05.678901234Z"}
+//! ```
+//!
+//! A piece of a line that ends without `\n` is followed by the rest of its line. The file is turned over before it would
+//! exceed its limit: `X` becomes `X.1`, `X.1` becomes `X.2`, the oldest goes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::options::Files;
+use super::{Attributes, Stream};
+
+/// Writes a container's log.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    max_bytes: u64,
+    max_files: u32,
+    /// The end of every entry: attributes of the container, if any are wanted.
+    attributes: Vec<u8>,
+    entries: Vec<u8>,
+}
+
+impl Writer {
+    /// Opens the log at `path`, which an earlier run may have begun; every entry gets `attributes`.
+    pub fn open(path: &Path, files: Files, attributes: &Attributes) -> Result<Writer> {
+        let file = append(path)?;
+        let size = file
+            .metadata()
+            .with_context(|| format!("open {}", path.display()))?
+            .len();
+        Ok(Writer {
+            path: path.to_owned(),
+            file,
+            size,
+            max_bytes: files.max_bytes,
+            max_files: files.max_files,
+            attributes: encode_attributes(attributes),
+            entries: Vec::new(),
+        })
+    }
+
+    /// Adds an entry: a line with its end, or a piece of one; [`Writer::flush`] writes it.
+    pub fn add(&mut self, stream: Stream, line: &[u8], time: &str) {
+        encode(&mut self.entries, line, stream, (time, &self.attributes));
+    }
+
+    /// Writes what was added.
+    pub fn flush(&mut self) -> Result<()> {
+        let entries = std::mem::take(&mut self.entries);
+        let mut rest = &entries[..];
+        while !rest.is_empty() {
+            // Turn the file over between entries only.
+            let room =
+                usize::try_from(self.max_bytes.saturating_sub(self.size)).unwrap_or(usize::MAX);
+            let last_end = || rest[..room].iter().rposition(|b| *b == b'\n');
+            let fits = if rest.len() <= room {
+                rest.len()
+            } else {
+                last_end().map_or(0, |index| index + 1)
+            };
+            if fits == 0 && self.size > 0 {
+                self.turn_over()?;
+                continue;
+            }
+            // An entry larger than the whole limit still goes somewhere.
+            let first = || {
+                rest.iter()
+                    .position(|b| *b == b'\n')
+                    .map_or(rest.len(), |index| index + 1)
+            };
+            let count = if fits == 0 { first() } else { fits };
+            self.file
+                .write_all(&rest[..count])
+                .with_context(|| format!("write {}", self.path.display()))?;
+            self.size += count as u64;
+            rest = &rest[count..];
+        }
+        self.entries = entries;
+        self.entries.clear();
+        Ok(())
+    }
+
+    fn turn_over(&mut self) -> Result<()> {
+        let rename = |from: PathBuf, to: PathBuf| match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("turn over {}", from.display()))
+            }
+            _ => Ok(()),
+        };
+        if self.max_files == 1 {
+            self.file
+                .set_len(0)
+                .with_context(|| format!("truncate {}", self.path.display()))?;
+        } else {
+            for number in (1..self.max_files - 1).rev() {
+                rename(
+                    numbered(&self.path, number),
+                    numbered(&self.path, number + 1),
+                )?;
+            }
+            rename(self.path.clone(), numbered(&self.path, 1))?;
+            self.file = append(&self.path)?;
+        }
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640);
+    options
+        .open(path)
+        .with_context(|| format!("open {}", path.display()))
+}
+
+pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    PathBuf::from(name)
+}
+
+/// Appends one entry; bytes that are not UTF-8 become U+FFFD, as docker's encoder has it.
+fn encode(out: &mut Vec<u8>, line: &[u8], stream: Stream, (time, attributes): (&str, &[u8])) {
+    out.extend_from_slice(b"{\"log\":\"");
+    for chunk in line.utf8_chunks() {
+        escape(out, chunk.valid());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice(b"\\ufffd");
+        }
+    }
+    out.extend_from_slice(b"\",\"stream\":\"");
+    out.extend_from_slice(stream.name().as_bytes());
+    out.push(b'"');
+    out.extend_from_slice(attributes);
+    out.extend_from_slice(b",\"time\":\"");
+    out.extend_from_slice(time.as_bytes());
+    out.extend_from_slice(b"\"}\n");
+}
+
+fn escape(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let mut written = 0;
+    for (index, byte) in bytes.iter().enumerate() {
+        let plain = matches!(byte, 0x20..=0x21 | 0x23..=0x25 | 0x27..=0x3b | 0x3d | 0x3f..=0x5b | 0x5d..=0xe1 | 0xe3..);
+        if plain {
+            continue;
+        }
+        let separator =
+            *byte == 0xe2 && matches!(bytes.get(index + 1..index + 3), Some([0x80, 0xa8 | 0xa9]));
+        if *byte == 0xe2 && !separator {
+            continue;
+        }
+        out.extend_from_slice(&bytes[written..index]);
+        written = index + 1;
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            // LINE SEPARATOR and PARAGRAPH SEPARATOR, which JavaScript does not take.
+            0xe2 => {
+                out.extend_from_slice(if bytes[index + 2] == 0xa8 {
+                    b"\\u2028"
+                } else {
+                    b"\\u2029"
+                });
+                written = index + 3;
+            }
+            _ => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        }
+    }
+    out.extend_from_slice(&bytes[written..]);
+}
+
+/// `,"attrs":{"k":"v"}`, or nothing.
+fn encode_attributes(attributes: &Attributes) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (key, value) in attributes {
+        out.extend_from_slice(if out.is_empty() {
+            b",\"attrs\":{\""
+        } else {
+            b",\""
+        });
+        escape(&mut out, key);
+        out.extend_from_slice(b"\":\"");
+        escape(&mut out, value);
+        out.push(b'"');
+    }
+    if !out.is_empty() {
+        out.push(b'}');
+    }
+    out
+}

@@ -1,0 +1,110 @@
+//! daemon.json.
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn a_broken_file_is_shown_where_it_is_broken() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("{\n  \"registry-mirrors\": [\n    \"https://mirror.gcr.io\"\n    \"https://docker.io\"\n  ]\n}\n");
+    let said = sandbox.fails(1, &["info"]);
+    assert!(
+        said.contains("line 3, column 28: a comma is missing after \"https://mirror.gcr.io\""),
+        "{said}"
+    );
+    assert!(
+        said.contains("\n  3 |     \"https://mirror.gcr.io\"\n    |                            ^"),
+        "{said}"
+    );
+    assert!(
+        said.contains("hint: write a comma there (line 3)"),
+        "{said}"
+    );
+    // What does not need the file works.
+    sandbox.ok(&["ps"]);
+    sandbox.configure("{\n  “registry-mirrors”: []\n}");
+    let said = sandbox.fails(1, &["info"]);
+    assert!(
+        said.contains("line 2, column 3: “ only looks like \""),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_has_no_effect_is_a_warning_of_info() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(r#"{"registry-mirror": ["https://mirror.gcr.io"], "log-driver": "none"}"#);
+    let ran = sandbox.aril(&["info", "--format", "{{.LoggingDriver}}"]);
+    assert_eq!(ran.out, "none\n", "{ran:?}");
+    assert!(
+        ran.err.contains(
+            "WARNING: registry-mirror is no key of docker's (is registry-mirrors meant?)"
+        ),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn info_shows_mirrors_as_docker_does() {
+    let sandbox = Sandbox::bare();
+    sandbox.configure(r#"{"registry-mirrors": ["https://mirror.gcr.io"], "insecure-registries": ["registry.example.com:5000", "10.0.0.0/8"]}"#);
+    let text = sandbox.ok(&["info"]);
+    let want = " Insecure Registries:\n  registry.example.com:5000\n  10.0.0.0/8\n  ::1/128\n  127.0.0.0/8\n Registry Mirrors:\n  https://mirror.gcr.io/\n";
+    assert!(text.contains(want), "{text}");
+    let mirrors = sandbox.ok(&["info", "--format", "{{.RegistryConfig.Mirrors}}"]);
+    assert_eq!(mirrors, "[https://mirror.gcr.io/]");
+}
+
+#[test]
+fn containers_get_what_is_configured() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(
+        r#"{"log-opts": {"max-size": "1m"}, "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 333, "Soft": 222}},
+            "no-new-privileges": true, "default-shm-size": "2M"}"#,
+    );
+    let script =
+        "ulimit -n; grep NoNewPrivs /proc/self/status; df -k /dev/shm | tail -1 | awk '{print $2}'";
+    let said = sandbox.ok(&["run", "--name", "cc", "busybox", "sh", "-c", script]);
+    assert_eq!(said, "222\nNoNewPrivs:\t1\n2048");
+    let log = sandbox.inspect(
+        "cc",
+        "{{.HostConfig.LogConfig.Type}} {{index .HostConfig.LogConfig.Config \"max-size\"}}",
+    );
+    assert_eq!(log, "json-file 1m");
+    sandbox.configure(r#"{"userns-remap": "default"}"#);
+    let said = sandbox.fails(125, &["run", "--rm", "busybox", "true"]);
+    assert!(said.contains("userns-remap cannot be fulfilled"), "{said}");
+}
+
+#[test]
+fn data_root_moves_everything() {
+    let sandbox = Sandbox::bare();
+    let elsewhere = sandbox.path("elsewhere");
+    sandbox.configure(&format!("{{\"data-root\": {elsewhere:?}}}"));
+    let mut command = sandbox.aril_command(&["info", "--format", "{{.DockerRootDir}}"]);
+    command.env_remove("ARIL_ROOT");
+    sandbox.run(command).says(elsewhere.to_str().unwrap());
+    // What is said more loudly wins.
+    assert_eq!(
+        sandbox.ok(&["info", "--format", "{{.DockerRootDir}}"]),
+        sandbox.root().display().to_string()
+    );
+}
+
+#[test]
+fn another_file_can_be_named() {
+    let sandbox = Sandbox::bare();
+    let file = sandbox.write("other.json", "{\"log-driver\": \"none\"}");
+    let said = sandbox.ok(&[
+        "--config-file",
+        &file,
+        "info",
+        "--format",
+        "{{.LoggingDriver}}",
+    ]);
+    assert_eq!(said, "none");
+    let missing = sandbox.fails(1, &["--config-file", "/nonexistent/d.json", "info"]);
+    assert!(
+        missing.contains("open /nonexistent/d.json: no such file"),
+        "{missing}"
+    );
+}
