@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::apply::{Facts, Policy, apply, remove_all};
@@ -143,6 +143,8 @@ fn describe_in(
     for path in list {
         let meta = path.symlink_metadata().unwrap();
         let inner = path.strip_prefix(root).unwrap();
+        // An archive says of a file only that it is gone, not when.
+        let whiteout = meta.file_type().is_char_device() && meta.rdev() == 0;
         write!(
             out,
             "{} {:o} {}:{} {}",
@@ -150,7 +152,7 @@ fn describe_in(
             meta.mode(),
             meta.uid(),
             meta.gid(),
-            meta.mtime(),
+            if whiteout { 0 } else { meta.mtime() },
         )
         .unwrap();
         if meta.is_symlink() {
