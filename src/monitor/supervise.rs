@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{WaitOptions, WaitStatus, wait};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use super::bring_up::{self, Run};
 use super::control::{self, Failure, Reply, Request, StartError, Streams};
@@ -284,6 +284,12 @@ impl Monitor {
                 .into_iter()
                 .map(|(which, fd, flags)| (Source::Stream(which), fd, flags)),
         );
+        let watched = self.peers.watched_sessions();
+        sources.extend(
+            self.execs
+                .unwatched_terminals(&watched)
+                .map(|(pid, fd)| (Source::Terminal(pid), fd, PollFlags::IN)),
+        );
         let mut fds: Vec<PollFd<'_>> = sources
             .iter()
             .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
@@ -355,6 +361,7 @@ impl Monitor {
             }
             Source::Stream(which) => self.hub.ready(which, ready.events)?,
             Source::Check => self.checks.read(),
+            Source::Terminal(pid) => self.execs.discard_output(pid),
         }
         Ok(())
     }
@@ -562,6 +569,8 @@ enum Source {
     Peer(u64),
     Stream(Waiting),
     Check,
+    /// Of an exec session that nobody watches.
+    Terminal(Pid),
 }
 
 #[derive(Clone, Copy, Debug)]
