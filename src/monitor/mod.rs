@@ -11,5 +11,6 @@ pub mod peers;
 pub mod removal;
 pub mod restart;
 pub mod scrub;
+mod shm;
 pub mod stdio;
 pub mod supervise;
