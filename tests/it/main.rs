@@ -7,16 +7,25 @@
     reason = "a test fails by a panic, and then shows what it has printed"
 )]
 
+mod archives;
 mod cgroup;
+mod commit;
 mod completion;
 mod cp;
 mod events;
+mod exec;
 mod foreign;
 mod health;
+mod images;
+mod inspect;
 mod interop;
+mod isolation;
 mod lifecycle;
+mod limits;
+mod logs;
 mod oci;
 mod peers;
+mod ps;
 mod registry;
 mod restart;
 mod run;
@@ -28,3 +37,4 @@ mod top;
 mod tree;
 mod update;
 mod v2;
+mod volumes;
