@@ -95,6 +95,8 @@ pub fn bring_up(dirs: &Dirs, record: &Record) -> Result<(Run, Ends)> {
         .as_ref()
         .and_then(|linux| linux.resources.clone())
         .unwrap_or_default();
+    // What a start that was cut off has left there.
+    super::removal::clear_cgroup(&facts.cgroup)?;
     let cgroup = cgroup::create(&host, Path::new(&facts.cgroup), &resources)?;
     let started = start(record, &spec, &bundle, rootfs.as_fd(), &cgroup);
     match started {

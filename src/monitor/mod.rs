@@ -12,5 +12,6 @@ pub mod removal;
 pub mod restart;
 pub mod scrub;
 mod shm;
+mod signals;
 pub mod stdio;
 pub mod supervise;
