@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -172,6 +173,69 @@ pub fn unique() -> String {
         std::process::id(),
         COUNT.fetch_add(1, Ordering::Relaxed)
     )
+}
+
+/// What the names of drafts begin with, in the directory for work in progress.
+pub const DRAFT_PREFIX: &str = "draft-";
+
+/// A directory in which an object is made, until it gets its name by one rename.
+///
+/// Its maker holds its lock, so one whose lock can be taken was left by a process that died. What has not been renamed is
+/// removed when this is dropped.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Draft {
+    /// Makes an empty one in `tmp`.
+    pub fn new(tmp: &Path) -> Result<Draft> {
+        loop {
+            let path = tmp.join(format!("{DRAFT_PREFIX}{}", unique()));
+            match std::fs::create_dir(&path) {
+                // Left by a process that had our process's id.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                made => made.with_context(|| format!("create {}", path.display()))?,
+            }
+            // Between the two calls somebody may have taken it for a dead one.
+            if let Some(lock) = try_lock_directory(&path)? {
+                return Ok(Draft { path, _lock: lock });
+            }
+        }
+    }
+
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        match std::fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!("remove {}: {error}", self.path.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes the lock of a directory in progress; nothing if somebody has it, or if the directory is gone.
+pub fn try_lock_directory(path: &Path) -> Result<Option<File>> {
+    let context = || format!("lock {}", path.display());
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other.with_context(context)?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        other => other.with_context(context)?,
+    }
+    let held = file.metadata().with_context(context)?;
+    let same = std::fs::symlink_metadata(path).is_ok_and(|named| named.ino() == held.ino());
+    Ok(same.then_some(file))
 }
 
 /// Returns 64 random hexadecimal digits, for the name of an object that has none.

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use rustix::fs::CWD;
 use serde::{Deserialize, Serialize};
 
 use crate::dirs::Dirs;
 use crate::docker::system::{Volume, VolumeCreate};
 use crate::error;
-use crate::store::{self, Durability, FileLock, Records};
+use crate::store::{self, Draft, Durability, FileLock, Records};
 
 /// The label that tells volumes without a name of their own.
 pub const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
@@ -70,8 +71,8 @@ impl Volumes {
             .clone()
             .filter(|options| !options.is_empty());
         check_options(options.as_ref())?;
-        let draft = self.dirs.tmp().join(store::unique());
-        let data = draft.join(DATA);
+        let draft = Draft::new(&self.dirs.tmp())?;
+        let data = draft.path().join(DATA);
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -82,16 +83,13 @@ impl Volumes {
             labels,
             options,
         };
-        store::write_json(&draft.join(RECORD), &record, Durability::Synced)?;
+        store::write_json(&draft.path().join(RECORD), &record, Durability::Synced)?;
         let place = self.records.dir(&name);
         let flags = rustix::fs::RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(rustix::fs::CWD, &draft, rustix::fs::CWD, &place, flags) {
+        match rustix::fs::renameat_with(CWD, draft.path(), CWD, &place, flags) {
             Ok(()) => Ok((self.describe(&name, record), true)),
             // Somebody was faster; theirs is as good.
-            Err(rustix::io::Errno::EXIST) => {
-                drop(std::fs::remove_dir_all(&draft));
-                Ok((self.get(&name)?, false))
-            }
+            Err(rustix::io::Errno::EXIST) => Ok((self.get(&name)?, false)),
             Err(errno) => Err(errno).with_context(|| format!("create volume {name}")),
         }
     }

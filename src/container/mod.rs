@@ -22,7 +22,7 @@ use crate::docker::container::{Config, HostConfig, NetworkingConfig, PortBinding
 use crate::docker::inspect::{Health, MountPoint};
 use crate::docker::network::EndpointSettings;
 use crate::error;
-use crate::store::{self, Durability, FileLock, Records};
+use crate::store::{self, Draft, Durability, FileLock, Records};
 
 pub mod check;
 pub mod logs;
@@ -229,10 +229,8 @@ impl Containers {
     }
 
     /// Makes the directory that a new container is put together in, outside of everybody's sight.
-    pub fn draft(&self) -> Result<PathBuf> {
-        let draft = self.dirs.tmp().join(store::unique());
-        std::fs::create_dir(&draft).with_context(|| format!("create {}", draft.display()))?;
-        Ok(draft)
+    pub fn draft(&self) -> Result<Draft> {
+        Draft::new(&self.dirs.tmp())
     }
 
     /// Makes a draft a container: its name is reserved and it can be seen. On an error the draft is left to the caller.
@@ -541,7 +539,7 @@ mod tests {
     }
 
     fn insert(containers: &Containers, id: &str, name: &str) -> Result<()> {
-        containers.insert(&containers.draft().unwrap(), &record(id, name))
+        containers.insert(containers.draft().unwrap().path(), &record(id, name))
     }
 
     #[test]

@@ -272,9 +272,10 @@ fn system_mounts(record: &Record, facts: &Facts) -> Vec<Mount> {
     ];
     match (&facts.ipc, &facts.shm) {
         (Sharing::Host, _) => {
-            for path in ["/dev/mqueue", "/dev/shm"] {
-                mounts.push(mount(path, "bind", path, words(&["rbind", "rprivate"])));
-            }
+            // Whoever mounts it sees the queues of the own ipc namespace, here the host's, which may have none mounted.
+            mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", with(&[])));
+            let bind = words(&["rbind", "rprivate"]);
+            mounts.push(mount("/dev/shm", "bind", "/dev/shm", bind));
         }
         (_, shm) => {
             mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", with(&[])));

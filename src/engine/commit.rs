@@ -56,17 +56,13 @@ pub fn commit(engine: &Engine, container: &Container, options: &CommitOptions) -
         excluded: &excluded,
     };
     let pause = options.pause && container.status.phase == Phase::Running;
-    if pause {
-        lifecycle::pause(engine, container)?;
-    }
+    let paused = pause
+        .then(|| lifecycle::pause_meanwhile(engine, container))
+        .transpose()?;
     let layer = diff::commit::commit(&engine.images, &mut lease, changed);
-    if pause {
+    if let Some(connection) = paused {
         // It may have ended, or somebody else may have let it go on.
-        let resumed = engine
-            .containers
-            .get(&record.id)
-            .and_then(|container| lifecycle::unpause(engine, &container));
-        if let Err(error) = resumed {
+        if let Err(error) = lifecycle::resume(&connection) {
             tracing::warn!("let container {} go on: {error:#}", record.name);
         }
     }

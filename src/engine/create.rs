@@ -11,13 +11,13 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rustix::fs::FileType;
 
-use super::Engine;
+use super::{Engine, repair};
 use crate::container::mounts::{self, Request, Source};
 use crate::container::{Record, check, merge, names, new_id, short};
 use crate::docker::container::{ContainerCreate, HostConfig};
 use crate::docker::inspect::MountPoint;
 use crate::docker::system::VolumeCreate;
-use crate::image::gc::Lease;
+use crate::image::gc::{self, Lease};
 use crate::image::{Image, apply, snapshot, tarball};
 use crate::monitor::removal;
 use crate::oci::image::host_architecture;
@@ -48,11 +48,13 @@ pub fn create(engine: &Engine, request: ContainerCreate, name: Option<&str>) -> 
     }
     let image = engine.images.resolve(&request.config.image)?.image;
     let _lease = Lease::on_image(&engine.images, &image)?;
+    gc::remove_relics(&engine.images)?;
+    repair::run_directories(engine)?;
     let draft = engine.containers.draft()?;
     let mut new_volumes = Vec::new();
-    let created = fill(engine, request, &image, &draft, &mut new_volumes).and_then(
+    let created = fill(engine, request, &image, draft.path(), &mut new_volumes).and_then(
         |(mut record, warnings)| {
-            insert(engine, &mut record, &draft, name)?;
+            insert(engine, &mut record, draft.path(), name)?;
             Ok((record, warnings))
         },
     );
@@ -73,7 +75,7 @@ pub fn create(engine: &Engine, request: ContainerCreate, name: Option<&str>) -> 
             Ok(Created { id, warnings })
         }
         Err(error) => {
-            removal::delete(&draft);
+            drop(draft);
             for name in new_volumes {
                 match engine.volumes.remove(&name, &[]) {
                     Ok(trash) => removal::delete(&trash),

@@ -319,7 +319,10 @@ pub fn prune(engine: &Engine, all: bool, filters: &Filters) -> Result<Removal> {
             && filters.labels("label", &labels)
             && (!filters.has("label!") || !filters.labels("label!", &labels))
     };
-    let removal = remove::prune(&engine.images, all, &wanted, &mut || uses(engine))?;
+    let mut removal = remove::prune(&engine.images, all, &wanted, &mut || uses(engine))?;
+    // Layers of a commit, an import or a load that was killed belong to no image.
+    let in_use = || Ok(uses(engine)?.into_iter().map(|user| user.image).collect());
+    removal.reclaimed += gc::collect(&engine.images, &mut { in_use })?.size;
     finish(engine, &removal)?;
     super::lifecycle::report_prune(engine, "image", removal.reclaimed);
     Ok(removal)

@@ -9,6 +9,7 @@ use super::filter::Filters;
 use super::volumes::Pruned;
 use super::{Engine, images, repair, usage};
 use crate::container::{Container, Phase, names, signal};
+use crate::image::gc;
 use crate::monitor::client::{self, Connection};
 use crate::monitor::control::{Request, Streams};
 use crate::monitor::removal;
@@ -109,11 +110,16 @@ fn stop_for(
         Err(error) if error::is(&error, error::Kind::Conflict) => return Ok(false),
         connection => connection?,
     };
-    connection.request(&Request::Stop {
+    let stopped = connection.request(&Request::Stop {
         signal,
         timeout_s,
         told,
-    })?;
+    });
+    match stopped {
+        // Its end came before the request, and with it the monitor's.
+        Err(error) if error.is::<client::Gone>() => {}
+        stopped => stopped?,
+    }
     connection.wait_gone()?;
     Ok(true)
 }
@@ -141,6 +147,19 @@ pub fn pause(engine: &Engine, container: &Container) -> Result<()> {
         Phase::Paused => Err(error::conflict(format!("Container {id} is already paused"))),
         _ => Err(not_running(id)),
     }
+}
+
+/// Freezes the processes of a running container until what is returned is given to [`resume`], or dropped: by the end of
+/// this process too.
+pub fn pause_meanwhile(engine: &Engine, container: &Container) -> Result<Connection> {
+    let connection = monitor(engine, container)?;
+    connection.request(&Request::PauseMeanwhile)?;
+    Ok(connection)
+}
+
+/// Lets the processes run again that were frozen for a while.
+pub fn resume(connection: &Connection) -> Result<()> {
+    connection.request(&Request::Unpause)
 }
 
 /// Lets the processes of a paused container run again.
@@ -283,6 +302,9 @@ pub fn prune(engine: &Engine, filters: &Filters) -> Result<Pruned> {
             Err(error) => return Err(error),
         }
     }
+    // What a removal that was killed has left as well.
+    repair::run_directories(engine)?;
+    gc::empty_trash(&engine.images)?;
     report_prune(engine, "container", pruned.bytes);
     Ok(pruned)
 }

@@ -139,7 +139,9 @@ impl<'a> Wanted<'a> {
             .as_ref()
             .map_or("none", |health| health.status.as_str());
         filters.matches("id", &record.id)
-            && filters.matches("name", &record.name)
+            // With its slash and without, as docker's users write it.
+            && (filters.matches("name", &record.name)
+                || filters.matches("name", &format!("/{}", record.name)))
             && filters.labels("label", &record.config.labels)
             && filters.equals("status", status.phase.name())
             && filters.equals("health", health)

@@ -7,22 +7,27 @@
 //! If only the monitor died, a restart policy is kept as if the program had been killed: whoever repairs starts the
 //! container again. After the end of the machine that is for [`super::boot`].
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::{Engine, lifecycle};
 use crate::container::{Container, ExitStatus, NetworkStatus, Phase};
-use crate::monitor::{health, network, removal, restart};
-use crate::{cgroup, error, event, store};
+use crate::monitor::{bring_up, health, network, removal, restart};
+use crate::{error, event, store};
 
 /// Returns `container` as it is after a repair, if it needed one.
 ///
 /// The error is of kind `NotFound` if the repair was to remove it.
 pub fn container(engine: &Engine, container: Container) -> Result<Container> {
     let id = &container.record.id;
-    if !container.status.phase.needs_monitor() || engine.containers.is_monitored(id)? {
+    if !container.status.phase.needs_monitor() {
+        // Without a monitor there is no run directory, unless one has died before it could say anything.
+        if engine.dirs.container_run(id).exists() {
+            clear_start(engine, &container)?;
+        }
+        return Ok(container);
+    }
+    if engine.containers.is_monitored(id)? {
         return Ok(container);
     }
     let again = repair(engine, id)
@@ -51,6 +56,48 @@ pub fn containers(engine: &Engine, containers: Vec<Container>) -> Result<Vec<Con
     Ok(left)
 }
 
+/// Removes what a start has left that was cut off.
+fn clear_start(engine: &Engine, container: &Container) -> Result<()> {
+    let id = &container.record.id;
+    if engine.containers.is_monitored(id)? {
+        return Ok(());
+    }
+    let Some(_lock) = engine.containers.try_lock(id)? else {
+        return Ok(());
+    };
+    if !engine.containers.status(id)?.phase.needs_monitor() {
+        removal::clear_cgroup(&bring_up::cgroup_path(&container.record))?;
+        engine.containers.clear_run(id);
+    }
+    Ok(())
+}
+
+/// Removes the run directories of containers that were removed by processes that did not get so far.
+pub fn run_directories(engine: &Engine) -> Result<()> {
+    let run = engine.dirs.run();
+    let entries = std::fs::read_dir(run).with_context(|| format!("list {}", run.display()))?;
+    for entry in entries {
+        let name = entry
+            .with_context(|| format!("list {}", run.display()))?
+            .file_name();
+        // What is not named like a container is not one's.
+        let Some(id) = name.to_str().filter(|name| is_id(name)) else {
+            continue;
+        };
+        // The container comes before its run directory, and who removes it holds its lock until that has gone too.
+        if !engine.dirs.container(id).exists()
+            && let Some(_lock) = engine.containers.try_lock(id)?
+        {
+            engine.containers.clear_run(id);
+        }
+    }
+    Ok(())
+}
+
+fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Returns whether the container is to start again.
 fn repair(engine: &Engine, id: &str) -> Result<bool> {
     let Some(_lock) = engine.containers.try_lock(id)? else {
@@ -61,7 +108,7 @@ fn repair(engine: &Engine, id: &str) -> Result<bool> {
         return Ok(false);
     }
     let (record, mut status) = (container.record, container.status);
-    clear_cgroup(&status.cgroup)?;
+    removal::clear_cgroup(&status.cgroup)?;
     let same_boot = status.boot_id == store::boot_id();
     let died = if same_boot {
         ExitStatus::MONITOR_DIED
@@ -107,15 +154,4 @@ fn repair(engine: &Engine, id: &str) -> Result<bool> {
         record.name
     );
     Ok(again)
-}
-
-/// Ends every process in the cgroup and removes it; an empty path means that there was none yet.
-pub fn clear_cgroup(path: &str) -> Result<()> {
-    if path.is_empty() {
-        return Ok(());
-    }
-    let host = cgroup::layout::detect()?;
-    let cgroup = cgroup::open(&host, Path::new(path))?;
-    cgroup.kill_all()?;
-    cgroup.remove()
 }

@@ -24,7 +24,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::references::{self, Table};
-use super::work::{list, tidy};
+use super::work::{list, tidy, tidy_old};
 use super::{Image, Images, blobs, layers};
 use crate::oci::digest;
 use crate::oci::image::{ImageConfig, chain_ids};
@@ -125,13 +125,15 @@ pub fn collect(
     in_use: &mut dyn FnMut() -> Result<Vec<Digest>>,
 ) -> Result<Collected> {
     let _store = FileLock::exclusive(&images.dirs().lock(STORE_LOCK))?;
+    let leased = leased(images)?;
     let used = in_use()?;
-    sweep(images, &references::read(images)?, &used)
+    sweep(images, &references::read(images)?, &used, &leased)
 }
 
 /// Deletes what is in the trash, and what dead processes left in progress. Takes no lock.
 pub fn empty_trash(images: &Images) -> Result<()> {
-    tidy(images.dirs())
+    tidy(images.dirs())?;
+    remove_dead_leases(images)
 }
 
 /// What nobody needs.
@@ -148,12 +150,40 @@ pub struct Garbage {
 /// Returns what [`collect`] would move to the trash, without moving it; `used` are the images of all containers.
 pub fn garbage(images: &Images, used: &[Digest]) -> Result<Garbage> {
     let _store = FileLock::exclusive(&images.dirs().lock(STORE_LOCK))?;
-    unneeded(images, &references::read(images)?, used)
+    let leased = leased(images)?;
+    unneeded(images, &references::read(images)?, used, &leased)
 }
 
-/// The part of [`collect`] under the lock, for `table`.
-pub(crate) fn sweep(images: &Images, table: &Table, used: &[Digest]) -> Result<Collected> {
-    let garbage = unneeded(images, table, used)?;
+/// As [`empty_trash`], but leaves what somebody may be deleting just now; cheap if there is nothing to do.
+pub fn remove_relics(images: &Images) -> Result<()> {
+    tidy_old(images.dirs())?;
+    remove_dead_leases(images)
+}
+
+fn remove_dead_leases(images: &Images) -> Result<()> {
+    let dead = |path: &PathBuf| {
+        let lock = FlockOperation::NonBlockingLockExclusive;
+        File::open(path).is_ok_and(|file| flock(&file, lock).is_ok())
+    };
+    if list(&images.dirs().leases())?.iter().any(dead) {
+        // It may also be one that is just being taken: under this lock there is none of these.
+        let _store = FileLock::exclusive(&images.dirs().lock(STORE_LOCK))?;
+        leased(images)?;
+    }
+    Ok(())
+}
+
+/// Moves to the trash what neither the table nor a container nor a lease needs.
+///
+/// The leases are to be read first, then the images of containers, then the table: an operation ends its lease only after
+/// it has made a container or an entry of the table, so what it keeps is seen in one place or the other.
+pub(crate) fn sweep(
+    images: &Images,
+    table: &Table,
+    used: &[Digest],
+    leased: &[Digest],
+) -> Result<Collected> {
+    let garbage = unneeded(images, table, used, leased)?;
     let trash = images.dirs().trash();
     let mut collected = Collected::default();
     for name in garbage.layers {
@@ -175,13 +205,18 @@ pub(crate) fn sweep(images: &Images, table: &Table, used: &[Digest]) -> Result<C
     Ok(collected)
 }
 
-fn unneeded(images: &Images, table: &Table, used: &[Digest]) -> Result<Garbage> {
+fn unneeded(
+    images: &Images,
+    table: &Table,
+    used: &[Digest],
+    leased: &[Digest],
+) -> Result<Garbage> {
     let mut needed = Needed::default();
     for record in &table.records {
         needed.image(images, &record.id);
         needed.manifest(images, record.manifest.digest());
     }
-    for id in used.iter().chain(&leased(images)?) {
+    for id in used.iter().chain(leased) {
         needed.digest(images, id);
     }
     let is_needed = |path: &PathBuf| file_name(path).is_some_and(|name| needed.tops.contains(name));
@@ -267,7 +302,7 @@ fn document<T: serde::de::DeserializeOwned>(images: &Images, digest: &Digest) ->
 }
 
 /// Returns what living operations need, and removes the leases of dead ones.
-fn leased(images: &Images) -> Result<Vec<Digest>> {
+pub(crate) fn leased(images: &Images) -> Result<Vec<Digest>> {
     let mut digests = Vec::new();
     for path in list(&images.dirs().leases())? {
         let context = || format!("read {}", path.display());

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use anyhow::Result;
 use oci_spec::image::Digest;
 
-use super::gc::{STORE_LOCK, sweep};
+use super::gc::{STORE_LOCK, leased, sweep};
 use super::references::{self, Record, Table};
 use super::{Image, Images, find};
 use crate::docker::image::Removed;
@@ -97,6 +97,7 @@ fn locked(
     act: impl FnOnce(&mut Plan<'_>) -> Result<Vec<Removed>>,
 ) -> Result<Removal> {
     let _store = FileLock::exclusive(&images.dirs().lock(STORE_LOCK))?;
+    let leased = leased(images)?;
     let uses = in_use()?;
     let used: Vec<Digest> = uses.iter().map(|user| user.image.clone()).collect();
     let steps = references::update(images, |table| {
@@ -113,7 +114,7 @@ fn locked(
     };
     let deleted = |step: &Removed| matches!(step, Removed::Deleted(_));
     if removal.steps.iter().any(deleted) {
-        match references::read(images).and_then(|table| sweep(images, &table, &used)) {
+        match references::read(images).and_then(|table| sweep(images, &table, &used, &leased)) {
             Ok(collected) => removal.reclaimed = collected.size,
             // The images are gone; what is left of them is found by the next collection.
             Err(error) => tracing::warn!("leave parts of removed images: {}", error::line(&error)),

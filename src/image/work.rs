@@ -8,17 +8,17 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-
-use anyhow::{Context as _, Result};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::apply::remove_all;
 use crate::dirs::Dirs;
-use crate::store::unique;
+use crate::store::{DRAFT_PREFIX, try_lock_directory, unique};
+use anyhow::{Context as _, Result};
 
 /// What the names of our directories in `tmp/` begin with; others have their own.
 const PREFIX: &str = "image-";
+/// What has been in the trash for so long is not being deleted by anybody.
+const TRASH_MAX_AGE: Duration = Duration::from_secs(60);
 
 /// A private directory, empty at first and removed when this is dropped.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl WorkDir {
                 other => other.with_context(|| format!("make {}", path.display()))?,
             }
             // Between the two calls somebody may have taken it for a dead one.
-            if let Some(lock) = lock(&path)? {
+            if let Some(lock) = try_lock_directory(&path)? {
                 return Ok(WorkDir { path, _lock: lock });
             }
         }
@@ -75,17 +75,39 @@ impl Drop for WorkDir {
 ///
 /// Needs no lock of the store: what it removes belongs to nobody.
 pub(crate) fn tidy(dirs: &Dirs) -> Result<()> {
-    for path in list(&dirs.tmp())? {
-        let ours = path.file_name().is_some_and(|name| {
-            let bytes = name.as_encoded_bytes();
-            bytes.starts_with(PREFIX.as_bytes())
-        });
-        if ours && let Some(_lock) = lock(&path)? {
+    remove_dead(dirs)?;
+    for path in list(&dirs.trash())? {
+        remove_all(&path).with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// As [`tidy`], but leaves what somebody may be deleting just now: two readings of a directory, if there is nothing to do.
+pub(crate) fn tidy_old(dirs: &Dirs) -> Result<()> {
+    remove_dead(dirs)?;
+    for path in list(&dirs.trash())? {
+        // Moving it there has changed its inode.
+        let moved = std::fs::symlink_metadata(&path)
+            .map(|meta| UNIX_EPOCH + Duration::from_secs(meta.ctime().try_into().unwrap_or(0)));
+        let age = moved.map(|moved| moved.elapsed().unwrap_or_default());
+        if age.is_ok_and(|age| age > TRASH_MAX_AGE) {
             remove_all(&path).with_context(|| format!("remove {}", path.display()))?;
         }
     }
-    for path in list(&dirs.trash())? {
-        remove_all(&path).with_context(|| format!("remove {}", path.display()))?;
+    Ok(())
+}
+
+fn remove_dead(dirs: &Dirs) -> Result<()> {
+    for path in list(&dirs.tmp())? {
+        let ours = path.file_name().is_some_and(|name| {
+            let bytes = name.as_encoded_bytes();
+            [PREFIX, DRAFT_PREFIX]
+                .iter()
+                .any(|prefix| bytes.starts_with(prefix.as_bytes()))
+        });
+        if ours && let Some(_lock) = try_lock_directory(&path)? {
+            remove_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
     }
     Ok(())
 }
@@ -101,22 +123,6 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         other => other.with_context(|| format!("list {}", dir.display())),
     }
-}
-
-/// Takes the lock of a directory; nothing if somebody has it, or if the directory is gone.
-fn lock(path: &Path) -> Result<Option<File>> {
-    let context = || format!("lock {}", path.display());
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        other => other.with_context(context)?,
-    };
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Ok(None),
-        other => other.with_context(context)?,
-    }
-    let held = file.metadata().with_context(context)?;
-    let same = std::fs::symlink_metadata(path).is_ok_and(|named| named.ino() == held.ino());
-    Ok(same.then_some(file))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, PipeReader, PipeWriter};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -14,6 +14,7 @@ use rustix::fs::Mode;
 use super::control::StartError;
 use super::devices;
 use super::network::Networking;
+use super::shm;
 use super::stdio::Ends;
 use crate::cgroup::{self, Cgroup};
 use crate::container::security::{self, SeccompChoice};
@@ -84,7 +85,12 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
     let rootfs = mount_root(dirs, record)?;
     let root = Root::from_dir(rootfs.try_clone().context("share the root filesystem")?);
     make_working_dir(&root, &record.config.working_dir)?;
-    let facts = facts(dirs, record, &root, network)?;
+    let shm = shared_shm(dirs, &record.host_config.ipc_mode)?;
+    let mut facts = facts(dirs, record, &root, network)?;
+    // By its descriptor, which stays open until the program has started.
+    facts.shm = shm
+        .as_ref()
+        .map(|tree| PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd())));
     ensure_sources(record)?;
     let bundle = dirs.container(&record.id);
     let spec = spec::derive(record, Path::new("rootfs"), &facts)?;
@@ -94,6 +100,8 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
         .as_ref()
         .and_then(|linux| linux.resources.clone())
         .unwrap_or_default();
+    // What a start that was cut off has left there.
+    super::removal::clear_cgroup(&facts.cgroup)?;
     let cgroup = cgroup::create(&host, Path::new(&facts.cgroup), &resources)?;
     let plan = Plan {
         spec: &spec,
@@ -332,7 +340,7 @@ fn facts(dirs: &Dirs, record: &Record, root: &Root, networking: &Networking) -> 
         private_cgroup: host.cgroupns_mode != "host",
         cgroup: cgroup_path(record),
         cgroup2_only: false,
-        shm: shared_shm(dirs, &host.ipc_mode)?,
+        shm: None,
         devices: devices::of_host(host)?,
         block_devices: devices::limited(&host.resources)?,
         seccomp: filter(record, &granted)?,
@@ -383,12 +391,12 @@ fn pid_of(dirs: &Dirs, text: &str, kind: &str) -> Result<i32> {
     )))
 }
 
-fn shared_shm(dirs: &Dirs, ipc_mode: &str) -> Result<Option<PathBuf>> {
+/// Returns the /dev/shm of the container whose ipc namespace is shared.
+fn shared_shm(dirs: &Dirs, ipc_mode: &str) -> Result<Option<OwnedFd>> {
     let Some(other) = ipc_mode.strip_prefix("container:") else {
         return Ok(None);
     };
-    let pid = pid_of(dirs, other, "ipc")?;
-    Ok(Some(PathBuf::from(format!("/proc/{pid}/root/dev/shm"))))
+    shm::of_container(pid_of(dirs, other, "ipc")?).map(Some)
 }
 
 fn filter(record: &Record, granted: &[String]) -> Result<Option<Seccomp>> {

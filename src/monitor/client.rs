@@ -18,6 +18,18 @@ use crate::error;
 /// The hidden command that a monitor is.
 pub const COMMAND: &str = "monitor";
 
+/// The monitor has ended instead of answering: it was killed, or the container's end came first.
+#[derive(Debug)]
+pub struct Gone;
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the monitor of the container has ended unexpectedly")
+    }
+}
+
+impl std::error::Error for Gone {}
+
 /// A connection to a monitor.
 #[derive(Debug)]
 pub struct Connection {
@@ -125,7 +137,7 @@ impl Connection {
         match control::receive(self.socket.as_fd())? {
             Some((Reply::Failed(failure), _)) => Err(failure.into_error()),
             Some(reply) => Ok(reply),
-            None => bail!("the monitor of the container has ended unexpectedly"),
+            None => Err(Gone.into()),
         }
     }
 

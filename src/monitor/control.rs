@@ -58,6 +58,8 @@ pub enum Request {
     },
     /// To freeze all processes.
     Pause,
+    /// To freeze them until they are let run again or this connection ends.
+    PauseMeanwhile,
     /// To let them run again.
     Unpause,
     /// To say when the present run has ended.

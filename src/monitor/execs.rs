@@ -1,13 +1,15 @@
 //! More processes in the running container: started for a client, reaped here, their ends told to whoever waits.
 //!
 //! The client's own streams become those of the process: nothing here stands between them. The monitor is the parent, so the
-//! exit status survives a client that dies.
+//! exit status survives a client that dies. It also keeps each terminal open, or a client that detaches would hang it up; of
+//! a terminal that no client has any more it reads what is written, or the program would wait for somebody to read it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::bring_up::{self, Run};
@@ -27,6 +29,8 @@ pub struct Execs {
 struct Session {
     pid: Pid,
     command: String,
+    /// The master side of its terminal.
+    terminal: Option<OwnedFd>,
 }
 
 /// A session that was started.
@@ -88,15 +92,18 @@ impl Execs {
         };
         let mut started = runtime::exec(run.as_running(), options).map_err(exec_error)?;
         let id = store::random_id()?;
+        let terminal = started.terminal.take();
+        let kept = terminal.as_ref().map(OwnedFd::try_clone).transpose();
         let session = Session {
             pid: started.pid,
             command: request.command,
+            terminal: kept.context("keep the terminal open")?,
         };
         self.running.insert(id.clone(), session);
         Ok(Started {
             id,
             pid: started.pid.as_raw_nonzero().get(),
-            terminal: started.terminal.take(),
+            terminal,
         })
     }
 
@@ -115,9 +122,33 @@ impl Execs {
         })
     }
 
-    /// Returns the ids of the sessions that run.
-    pub fn ids(&self) -> Vec<String> {
-        self.running.keys().cloned().collect()
+    /// Returns the terminals of the sessions that are not in `watched`, with their processes.
+    pub fn unwatched_terminals(
+        &self,
+        watched: &[String],
+    ) -> impl Iterator<Item = (Pid, BorrowedFd<'_>)> {
+        let unwatched = self
+            .running
+            .iter()
+            .filter(|(id, _)| !watched.contains(id))
+            .map(|(_, session)| session);
+        unwatched.filter_map(|session| Some((session.pid, session.terminal.as_ref()?.as_fd())))
+    }
+
+    /// Reads what the session of process `pid` has written to its terminal; nobody will see it.
+    pub fn discard_output(&mut self, pid: Pid) {
+        let session = self.running.values_mut().find(|session| session.pid == pid);
+        let Some(session) = session else { return };
+        let Some(terminal) = &session.terminal else {
+            return;
+        };
+        let mut buffer = [0; 4096];
+        match rustix::io::read(terminal, &mut buffer) {
+            Ok(count) if count > 0 => {}
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Nobody has the other side open any more.
+            Ok(_) | Err(_) => session.terminal = None,
+        }
     }
 
     /// Forgets all sessions, whose processes have ended with the container's, and returns them.

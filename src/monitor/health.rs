@@ -244,10 +244,10 @@ impl Probe {
 
 impl Monitor {
     /// Starts a check that is due, and ends one that takes too long.
-    pub(super) fn keep_checking(&mut self, now: Instant) -> Result<()> {
+    pub(super) fn keep_checking(&mut self, now: Instant) {
         let paused = self.status.phase == Phase::Paused;
         let Some(schedule) = &mut self.checks.0 else {
-            return Ok(());
+            return;
         };
         if let Some(probe) = &mut schedule.probe {
             if probe.deadline.is_some_and(|deadline| deadline <= now) {
@@ -260,26 +260,26 @@ impl Monitor {
                     }
                 }
             }
-            return Ok(());
+            return;
         }
         if schedule.next > now {
-            return Ok(());
+            return;
         }
         if paused {
             self.checks.postpone();
-            return Ok(());
+            return;
         }
-        self.start_check(now)
+        self.start_check(now);
     }
 
-    fn start_check(&mut self, now: Instant) -> Result<()> {
+    fn start_check(&mut self, now: Instant) {
         let Some(plan) = self.checks.0.as_ref().map(|schedule| schedule.plan.clone()) else {
-            return Ok(());
+            return;
         };
         let start = Timestamp::now();
         let started = self.spawn_check(&plan);
         let Some(schedule) = &mut self.checks.0 else {
-            return Ok(());
+            return;
         };
         let mut probe = Probe {
             session: String::new(),
@@ -301,12 +301,11 @@ impl Monitor {
                     let id = ("execID", session.clone());
                     self.event(&format!("{action}: {command}"), &[id]);
                 }
-                Ok(())
             }
             Err(error) => {
                 probe.said = error::line(&error).into_bytes();
                 schedule.probe = Some(probe);
-                self.finish_check(NO_RESULT)
+                self.finish_check(NO_RESULT);
             }
         }
     }
@@ -339,20 +338,18 @@ impl Monitor {
             .0
             .as_ref()
             .and_then(|schedule| schedule.probe.as_ref());
-        if probe.is_some_and(|probe| probe.session == ended.id)
-            && let Err(error) = self.finish_check(ended.status.code())
-        {
-            tracing::warn!("write the health down: {error:#}");
+        if probe.is_some_and(|probe| probe.session == ended.id) {
+            self.finish_check(ended.status.code());
         }
     }
 
-    fn finish_check(&mut self, exit_code: i32) -> Result<()> {
+    fn finish_check(&mut self, exit_code: i32) {
         self.checks.read();
         let Some(schedule) = &mut self.checks.0 else {
-            return Ok(());
+            return;
         };
         let (Some(probe), Some(health)) = (schedule.probe.take(), &mut self.status.health) else {
-            return Ok(());
+            return;
         };
         let before = health.status.clone();
         let plan = &schedule.plan;
@@ -360,11 +357,10 @@ impl Monitor {
         plan.judge(health, probe.result(exit_code, plan.timeout), age);
         schedule.next = Instant::now() + plan.delay(schedule.began.elapsed(), &health.status);
         let changed = (health.status != before).then(|| health.status.clone());
-        self.save()?;
+        self.save();
         if let Some(status) = changed {
             self.event(&format!("health_status: {status}"), &[]);
         }
-        Ok(())
     }
 }
 

@@ -12,5 +12,7 @@ pub mod peers;
 pub mod removal;
 pub mod restart;
 pub mod scrub;
+mod shm;
+mod signals;
 pub mod stdio;
 pub mod supervise;

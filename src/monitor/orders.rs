@@ -47,6 +47,11 @@ impl Monitor {
                 let paused = self.pause();
                 self.peers.answer_done(number, paused);
             }
+            Request::PauseMeanwhile => {
+                let paused = self.pause();
+                self.paused_for = paused.is_ok().then_some(number);
+                self.peers.answer_done(number, paused);
+            }
             Request::Unpause => {
                 let unpaused = self.unpause();
                 self.peers.answer_done(number, unpaused);
@@ -143,7 +148,8 @@ impl Monitor {
             signal == libc::SIGKILL || configured.is_none_or(|configured| configured == signal);
         if let Stage::Restarting { .. } = self.stage {
             self.status.stopped_by_user = true;
-            return self.stop_waiting();
+            self.stop_waiting();
+            return Ok(());
         }
         self.signal(signal)?;
         self.status.stopped_by_user = true;
@@ -152,7 +158,8 @@ impl Monitor {
             self.thaw()?;
         }
         self.event("kill", &[("signal", signal.to_string())]);
-        self.save()
+        self.save();
+        Ok(())
     }
 
     /// The machine goes down, or somebody asks this process to end: the program may end in its own way, and that is not a
@@ -168,27 +175,29 @@ impl Monitor {
                     false,
                 )
             }
-            Stage::Restarting { .. } => self.stop_waiting(),
+            Stage::Restarting { .. } => {
+                self.stop_waiting();
+                Ok(())
+            }
             Stage::Over => Ok(()),
         }
     }
 
     /// Ends the wait for the next start: there will be none.
-    fn stop_waiting(&mut self) -> Result<()> {
+    fn stop_waiting(&mut self) {
         self.status.phase = Phase::Exited;
-        let saved = self.save();
+        self.save();
         self.over();
-        saved
     }
 
     fn answer_stop(&mut self, number: u64, signal: i32, timeout_s: i64, told: bool) {
         self.status.stopped_by_user = true;
         if let Stage::Restarting { .. } = self.stage {
-            let stopped = self.stop_waiting();
+            self.stop_waiting();
             if told {
                 self.event("stop", &[]);
             }
-            return self.peers.answer_done(number, stopped);
+            return self.peers.answer_done(number, Ok(()));
         }
         self.is_last = true;
         self.peers.set_waits(number, Waits::Stop);
@@ -205,7 +214,7 @@ impl Monitor {
         }
         self.running()?.cgroup.freeze()?;
         self.status.phase = Phase::Paused;
-        self.save()?;
+        self.save();
         self.event("pause", &[]);
         Ok(())
     }
@@ -220,10 +229,22 @@ impl Monitor {
         self.thaw()
     }
 
+    /// Lets the processes run again if the client for whom they were frozen is gone.
+    pub(super) fn end_pause(&mut self) {
+        if self
+            .paused_for
+            .is_some_and(|number| !self.peers.is_connected(number))
+            && let Err(error) = self.thaw()
+        {
+            tracing::warn!("end a pause: {error:#}");
+        }
+    }
+
     pub(super) fn thaw(&mut self) -> Result<()> {
+        self.paused_for = None;
         self.running()?.cgroup.thaw()?;
         self.status.phase = Phase::Running;
-        self.save()?;
+        self.save();
         self.event("unpause", &[]);
         Ok(())
     }

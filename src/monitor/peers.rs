@@ -90,6 +90,11 @@ impl Peers {
         None
     }
 
+    /// Returns whether a client is still connected.
+    pub fn is_connected(&self, number: u64) -> bool {
+        self.peers.iter().any(|peer| peer.number == number)
+    }
+
     /// Ends a client's connection.
     pub fn forget(&mut self, number: u64) {
         self.peers.retain(|peer| peer.number != number);

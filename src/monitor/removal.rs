@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
+use super::bring_up;
+use crate::cgroup;
 use crate::container::{Containers, Record};
 use crate::dirs::Dirs;
 use crate::event;
@@ -13,6 +15,10 @@ use crate::volume::{self, Volumes};
 ///
 /// What was moved into the trash is deleted here, when nobody can see it any more.
 pub fn remove(dirs: &Dirs, record: &Record, volumes: bool) -> Result<()> {
+    // Of a start that was cut off; usually there is none.
+    if let Err(error) = clear_cgroup(&bring_up::cgroup_path(record)) {
+        tracing::warn!("clean up: {error:#}");
+    }
     let containers = Containers::new(dirs);
     let trash = containers.remove(&record.id)?;
     event::record(dirs, "container", "destroy", &record.id, attributes(record));
@@ -21,6 +27,17 @@ pub fn remove(dirs: &Dirs, record: &Record, volumes: bool) -> Result<()> {
         remove_anonymous(dirs, record);
     }
     Ok(())
+}
+
+/// Ends every process in the cgroup and removes it; an empty path means that there was none yet.
+pub fn clear_cgroup(path: &str) -> Result<()> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    let host = cgroup::layout::detect()?;
+    let cgroup = cgroup::open(&host, Path::new(path))?;
+    cgroup.kill_all()?;
+    cgroup.remove()
 }
 
 /// Removes the anonymous volumes of a container that is gone, unless others use them too.
@@ -69,10 +86,10 @@ pub fn users(dirs: &Dirs, name: &str) -> Result<Vec<String>> {
 
 /// Deletes a directory in the trash; what cannot be deleted now is left to the next sweep of the trash.
 pub fn delete(trash: &Path) {
-    let deleted =
-        std::fs::remove_dir_all(trash).with_context(|| format!("delete {}", trash.display()));
+    // Somebody who empties the trash may delete it at the same time.
+    let deleted = crate::image::apply::remove_all(trash);
     if let Err(error) = deleted {
-        tracing::warn!("{error:#}");
+        tracing::warn!("delete {}: {error}", trash.display());
     }
 }
 

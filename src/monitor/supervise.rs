@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{WaitOptions, WaitStatus, wait};
+use rustix::process::{Pid, WaitOptions, wait};
 
 use super::bring_up::{self, Run};
 use super::control::{self, Failure, Reply, Request, StartError, Streams};
@@ -21,7 +21,7 @@ use super::network::Networking;
 use super::peers::{Peers, Waits};
 use super::restart::{self, Backoff};
 use super::stdio::{Hub, Waiting};
-use super::{client, removal, scrub};
+use super::{client, removal, scrub, signals};
 use crate::container::logs::Log;
 use crate::container::logs::identity::Identity;
 use crate::container::logs::options::Driver;
@@ -30,6 +30,9 @@ use crate::dirs::Dirs;
 use crate::store::{self, FileLock};
 use crate::sys::signal::send_signal;
 use crate::{error, event};
+
+/// How long a repair may hold the lock.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Where the monitor is.
 #[derive(Debug)]
@@ -66,6 +69,8 @@ pub(super) struct Monitor {
     pub(super) network: Networking,
     pub(super) stage: Stage,
     stopping: Option<Stopping>,
+    /// The client for whose time the processes are frozen.
+    pub(super) paused_for: Option<u64>,
     backoff: Backoff,
     pub(super) checks: Checks,
     /// Whether the next end of the program is the last, whatever the policy says.
@@ -76,7 +81,7 @@ pub(super) struct Monitor {
 /// Runs the monitor of container `id`, until the container has ended for good.
 pub fn main(dirs: &Dirs, id: &str) -> Result<()> {
     let socket = scrub::scrub()?;
-    let signals = take_signals()?;
+    let signals = signals::take()?;
     let Some((Request::Start { attach, again }, descriptors)) = control::receive(socket.as_fd())?
     else {
         bail!("the monitor was not asked to start its container");
@@ -104,26 +109,10 @@ pub fn main(dirs: &Dirs, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Signals that this process lives by, read from a descriptor.
-fn take_signals() -> Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in [
-        Signal::SIGCHLD,
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-    ] {
-        set.add(signal);
-    }
-    set.thread_block().context("block signals")?;
-    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    SignalFd::with_flags(&set, flags).context("receive signals")
-}
-
 impl Monitor {
     fn prepare(dirs: &Dirs, id: &str, signals: SignalFd) -> Result<Monitor> {
         let containers = Containers::new(dirs);
-        let Some(lock) = containers.try_lock(id)? else {
+        let Some(lock) = take_lock(&containers, id)? else {
             return Err(error::conflict(format!(
                 "container {id} is being started or stopped by another command"
             )));
@@ -146,6 +135,7 @@ impl Monitor {
             network: Networking::default(),
             stage: Stage::Over,
             stopping: None,
+            paused_for: None,
             backoff: Backoff::default(),
             checks: Checks::default(),
             is_last: false,
@@ -200,7 +190,10 @@ impl Monitor {
                 self.status.network = self.network.status(&self.record);
                 self.run_began = Instant::now();
                 self.stage = Stage::Running(Box::new(run));
-                self.save()?;
+                if let Err(error) = self.try_save() {
+                    self.abandon();
+                    return Err(error);
+                }
                 self.network.events(&self.dirs, &self.record, "connect");
                 self.volume_events("mount");
                 self.event("start", &[]);
@@ -219,14 +212,21 @@ impl Monitor {
                 if self.status.started_at.is_some() {
                     self.status.phase = Phase::Exited;
                 }
-                self.save()?;
+                self.save();
                 Err(error)
             }
         }
     }
 
-    pub(super) fn save(&self) -> Result<()> {
+    fn try_save(&self) -> Result<()> {
         self.containers.set_status(&self.record.id, &self.status)
+    }
+
+    /// A status that cannot be written, on a full disk, is no reason to leave the program alone.
+    pub(super) fn save(&self) {
+        if let Err(error) = self.try_save() {
+            tracing::warn!("write the status: {error:#}");
+        }
     }
 
     pub(super) fn event(&self, action: &str, more: &[(&str, String)]) {
@@ -272,6 +272,7 @@ impl Monitor {
                 self.handle(source)?;
             }
             self.hub.sweep();
+            self.end_pause();
             self.keep_time()?;
         }
         Ok(())
@@ -299,6 +300,12 @@ impl Monitor {
                 .waiting()
                 .into_iter()
                 .map(|(which, fd, flags)| (Source::Stream(which), fd, flags)),
+        );
+        let watched = self.peers.watched_sessions();
+        sources.extend(
+            self.execs
+                .unwatched_terminals(&watched)
+                .map(|(pid, fd)| (Source::Terminal(pid), fd, PollFlags::IN)),
         );
         let mut fds: Vec<PollFd<'_>> = sources
             .iter()
@@ -361,7 +368,8 @@ impl Monitor {
             self.signal(libc::SIGKILL)?;
             self.event("kill", &[("signal", libc::SIGKILL.to_string())]);
         }
-        self.keep_checking(now)
+        self.keep_checking(now);
+        Ok(())
     }
 
     fn handle(&mut self, ready: Ready) -> Result<()> {
@@ -380,6 +388,7 @@ impl Monitor {
             Source::Stream(which) => self.hub.ready(which, ready.events)?,
             Source::Check => self.checks.read(),
             Source::Network => self.network.run(),
+            Source::Terminal(pid) => self.execs.discard_output(pid),
         }
         Ok(())
     }
@@ -403,11 +412,11 @@ impl Monitor {
                 Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(()),
                 Err(errno) => return Err(errno).context("wait for processes"),
             };
-            let Some(status) = exit_status(status) else {
+            let Some(status) = signals::exit_status(status) else {
                 continue;
             };
             if matches!(&self.stage, Stage::Running(run) if run.process.pid == pid) {
-                self.ended(status)?;
+                self.ended(status);
             } else if let Some(ended) = self.execs.reaped(pid, status) {
                 self.exec_ended(&ended);
             }
@@ -426,19 +435,15 @@ impl Monitor {
     }
 
     /// Tears down a run whose first process has ended, and decides what comes next.
-    fn ended(&mut self, status: ExitStatus) -> Result<()> {
+    fn ended(&mut self, status: ExitStatus) {
         let Stage::Running(run) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return Ok(());
+            return;
         };
         // A check that ends with the container says nothing of it.
         self.checks = Checks::default();
         self.hub.drain();
         let oom_killed = run.cgroup.oom_kills() > 0;
-        for step in [run.cgroup.kill_all(), run.cgroup.remove()] {
-            if let Err(error) = step {
-                tracing::warn!("clean up: {error:#}");
-            }
-        }
+        end_all(&run);
         for ended in self.execs.end_all(ExitStatus::killed(libc::SIGKILL)) {
             self.exec_ended(&ended);
         }
@@ -453,6 +458,7 @@ impl Monitor {
         self.status.exit_code = status.code();
         self.status.finished_at = Some(Timestamp::now());
         let stopping = self.stopping.take();
+        self.paused_for = None;
         let duration = ("execDuration", ran.as_secs().to_string());
         self.event("die", &[duration, ("exitCode", status.code().to_string())]);
         self.network.events(&self.dirs, &self.record, "disconnect");
@@ -463,21 +469,30 @@ impl Monitor {
             self.event("stop", &[]);
         }
         // The record may have changed since: another policy, another name.
-        self.record = self.containers.get(&self.record.id)?.record;
+        match self.containers.get(&self.record.id) {
+            Ok(container) => self.record = container.record,
+            Err(error) => tracing::warn!("read the record: {error:#}"),
+        }
         if self.starts_again() {
             self.status.phase = Phase::Restarting;
-            self.save()?;
+            self.save();
             self.stage = Stage::Restarting {
                 until: Instant::now() + self.backoff.next(ran),
             };
             self.announce_end(status);
         } else {
             self.status.phase = Phase::Exited;
-            self.save()?;
+            self.save();
             self.over();
             self.announce_end(status);
         }
-        Ok(())
+    }
+
+    /// Ends a run that nobody would know of.
+    fn abandon(&mut self) {
+        if let Stage::Running(run) = std::mem::replace(&mut self.stage, Stage::Over) {
+            end_all(&run);
+        }
     }
 
     fn starts_again(&self) -> bool {
@@ -561,7 +576,29 @@ impl Monitor {
                 .map(|timeout| Instant::now() + timeout),
             told,
         });
-        self.save()
+        self.save();
+        Ok(())
+    }
+}
+
+/// Takes the monitor's lock; nothing if somebody keeps it. Who only looks for traces of a crash holds it for a moment.
+fn take_lock(containers: &Containers, id: &str) -> Result<Option<FileLock>> {
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        let lock = containers.try_lock(id)?;
+        if lock.is_some() || Instant::now() > deadline {
+            return Ok(lock);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Ends all processes of a run and removes its cgroup.
+fn end_all(run: &Run) {
+    for step in [run.cgroup.kill_all(), run.cgroup.remove()] {
+        if let Err(error) = step {
+            tracing::warn!("clean up: {error:#}");
+        }
     }
 }
 
@@ -569,14 +606,6 @@ fn open_log(dirs: &Dirs, record: &Record) -> Result<Option<Log>> {
     let driver = Driver::from_config(&record.host_config.log_config)?;
     let path = dirs.container_log(&record.id);
     Log::open(&path, &driver, &Identity::of(record))
-}
-
-fn exit_status(status: WaitStatus) -> Option<ExitStatus> {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Some(ExitStatus::exited(code)),
-        (None, Some(signal)) => Some(ExitStatus::killed(signal)),
-        _ => None,
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -587,6 +616,8 @@ enum Source {
     Stream(Waiting),
     Check,
     Network,
+    /// Of an exec session that nobody watches.
+    Terminal(Pid),
 }
 
 #[derive(Clone, Copy, Debug)]

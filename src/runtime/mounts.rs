@@ -160,9 +160,18 @@ pub(super) fn destination(path: &Path) -> Result<PathBuf> {
 fn open_source(source: &str, bundle: &Path, destination: &Path, bind: Bind) -> Result<OwnedFd> {
     let path = bundle.join(source);
     let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let clone = |source: OwnedFd| match clone_tree(source.as_fd(), bind == Bind::Tree) {
+        // A caller's detached mount, which kernels before 6.15 do not clone, is itself as good.
+        Err(error)
+            if error.raw_os_error() == Some(libc::EINVAL) && path.starts_with("/proc/self/fd") =>
+        {
+            Ok(source)
+        }
+        cloned => cloned,
+    };
     rustix::fs::open(&path, flags, Mode::empty())
         .map_err(Into::into)
-        .and_then(|source| clone_tree(source.as_fd(), bind == Bind::Tree))
+        .and_then(clone)
         .map_err(|error: io::Error| mounting(source, destination, &error))
 }
 

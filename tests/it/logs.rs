@@ -1,245 +1,184 @@
-//! Log drivers, and `aril logs` with them.
-
-use std::net::UdpSocket;
-use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+//! `aril logs`, and the files behind it.
 
 use crate::sandbox::{Sandbox, wait_until};
 
-/// Receives datagrams until one contains `text`; returns it.
-fn receive(mut next: impl FnMut(&mut [u8]) -> std::io::Result<usize>, text: &str) -> String {
-    let mut buffer = vec![0; 64 << 10];
-    let mut all = String::new();
-    loop {
-        let count = next(&mut buffer)
-            .unwrap_or_else(|error| panic!("{text:?} never came: {all:?}: {error}"));
-        let message = String::from_utf8_lossy(&buffer[..count]).into_owned();
-        if message.contains(text) {
-            return message;
-        }
-        all.push_str(&message);
-    }
+fn ended(sandbox: &Sandbox, options: &[&str], script: &str) {
+    let mut args = vec!["run", "-d", "--name", "box"];
+    args.extend(options);
+    args.extend(["busybox", "sh", "-c", script]);
+    sandbox.ok(&args);
+    sandbox.ok(&["wait", "box"]);
 }
 
 #[test]
-fn attributes_and_tags_are_shown_with_details() {
+fn streams_stay_apart_and_in_order() {
     let sandbox = Sandbox::new();
-    sandbox.ok(&[
-        "run",
-        "--name",
-        "web",
-        "--label",
-        "team=a",
-        "-e",
-        "COLOR=red",
-        "--log-opt",
-        "labels=team",
-        "--log-opt",
-        "env=COLOR",
-        "--log-opt",
-        "tag={{.Name}}",
-        "busybox",
-        "echo",
-        "hi",
-    ]);
+    ended(&sandbox, &[], "echo one; echo two >&2; printf three");
+    let ran = sandbox.aril(&["logs", "box"]);
     assert_eq!(
-        sandbox.ok(&["logs", "--details", "web"]),
-        "COLOR=red,tag=web,team=a hi"
+        (ran.code, ran.out.as_str(), ran.err.as_str()),
+        (0, "one\nthree", "two\n")
     );
-    assert_eq!(sandbox.ok(&["logs", "web"]), "hi");
+    let path = sandbox.inspect("box", "{{.LogPath}}");
+    let lines = crate::sandbox::lines(&path);
+    let parsed: Vec<serde_json::Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(parsed.len(), 3);
+    let of = |stream: &str| {
+        parsed
+            .iter()
+            .filter(|line| line["stream"] == stream)
+            .map(|line| line["log"].as_str().unwrap())
+            .collect::<String>()
+    };
+    assert_eq!(
+        (of("stdout"), of("stderr")),
+        ("one\nthree".to_owned(), "two\n".to_owned())
+    );
 }
 
 #[test]
-fn a_local_log_is_turned_over() {
+fn tail_and_times() {
     let sandbox = Sandbox::new();
-    sandbox.ok(&[
-        "run",
-        "--name",
-        "cc",
-        "--log-driver",
-        "local",
-        "--log-opt",
-        "max-size=10k",
-        "--log-opt",
-        "max-file=2",
-        "busybox",
-        "seq",
-        "10000",
-        "10999",
-    ]);
-    let text = sandbox.ok(&["logs", "cc"]);
-    let lines: Vec<&str> = text.lines().collect();
+    ended(
+        &sandbox,
+        &[],
+        "for n in 1 2 3 4 5; do echo $n; sleep 0.01; done",
+    );
+    let says = |options: &[&str]| {
+        let mut args = vec!["logs"];
+        args.extend(options);
+        args.push("box");
+        sandbox.ok(&args)
+    };
+    assert_eq!(says(&["--tail", "2"]), "4\n5");
+    assert_eq!(says(&["-n", "0"]), "");
+    assert_eq!(says(&["-n", "all"]), "1\n2\n3\n4\n5");
+    assert_eq!(says(&["--since", "1h"]), "1\n2\n3\n4\n5");
+    assert_eq!(says(&["--until", "1h"]), "");
+    assert_eq!(
+        says(&["--since", "2001-01-01T00:00:00Z", "--until", "2001-01-02"]),
+        ""
+    );
+    let stamped = says(&["-t", "-n", "1"]);
+    let (time, rest) = stamped.split_once(' ').unwrap();
+    assert_eq!(rest, "5");
     assert!(
-        lines.len() < 300 && lines.last() == Some(&"10999"),
-        "{} lines",
-        lines.len()
+        time.ends_with('Z') && time.len() == "2006-01-02T15:04:05.000000000Z".len(),
+        "{time}"
     );
-    assert!(lines.windows(2).all(|pair| pair[0] < pair[1]));
+    // From the stamp of a line on, that line included.
+    assert_eq!(says(&["--since", time]), "5");
+    let error = sandbox.fails(1, &["logs", "nosuch"]);
+    assert!(error.contains("No such container: nosuch"), "{error}");
 }
 
 #[test]
-fn syslog_gets_every_line_and_logs_reads_the_copy() {
+fn following_ends_with_the_container() {
     let sandbox = Sandbox::new();
-    let socket = sandbox.path("syslog.sock");
-    let receiver = UnixDatagram::bind(&socket).unwrap();
-    receiver
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    let address = format!("syslog-address=unix://{}", socket.display());
+    let script = "echo first; while [ ! -e /go ]; do sleep 0.02; done; echo second; echo third >&2";
+    sandbox.ok(&["run", "-d", "--name", "box", "busybox", "sh", "-c", script]);
+    let mut following = sandbox.spawn(&["logs", "-f", "box"]);
+    following.expect("first");
+    assert!(!following.has_ended());
+    sandbox.ok(&["exec", "box", "touch", "/go"]);
+    following.expect("second");
+    let ran = following.end();
+    assert_eq!((ran.code, ran.err.as_str()), (0, "third\n"));
+    // Of one that has ended, it ends at once.
+    sandbox.ok(&["logs", "--follow", "box"]);
+}
+
+#[test]
+fn they_outlive_a_restart_and_go_with_the_container() {
+    let sandbox = Sandbox::new();
+    ended(&sandbox, &[], "echo run");
+    sandbox.ok(&["start", "box"]);
+    sandbox.ok(&["wait", "box"]);
+    assert_eq!(sandbox.ok(&["logs", "box"]), "run\nrun");
+    let path = sandbox.inspect("box", "{{.LogPath}}");
+    sandbox.ok(&["rm", "box"]);
+    assert!(!std::path::Path::new(&path).exists());
+}
+
+#[test]
+fn files_are_turned_over() {
+    let sandbox = Sandbox::new();
+    ended(
+        &sandbox,
+        &["--log-opt", "max-size=10k", "--log-opt", "max-file=3"],
+        "n=0; while [ $n -lt 1000 ]; do n=$((n + 1)); echo line $n of a thousand; done",
+    );
+    let path = sandbox.inspect("box", "{{.LogPath}}");
+    let size = |path: &str| std::fs::metadata(path).map_or(0, |meta| meta.len());
+    for file in [path.clone(), format!("{path}.1"), format!("{path}.2")] {
+        assert!(
+            size(&file) > 0 && size(&file) <= 11_000,
+            "{file} has {}",
+            size(&file)
+        );
+    }
+    assert_eq!(size(&format!("{path}.3")), 0);
+    let said = sandbox.ok(&["logs", "box"]);
+    assert!(said.ends_with("line 1000 of a thousand"), "{said}");
+    let numbers: Vec<u32> = said
+        .lines()
+        .map(|line| line.split(' ').nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "no line is lost or twice"
+    );
+}
+
+#[test]
+fn none_is_kept_on_request() {
+    let sandbox = Sandbox::new();
+    ended(&sandbox, &["--log-driver", "none"], "echo unheard");
+    let error = sandbox.fails(1, &["logs", "box"]);
+    assert!(
+        error.contains("configured logging driver does not support reading"),
+        "{error}"
+    );
+}
+
+#[test]
+fn long_lines_and_odd_bytes_come_back_whole() {
+    let sandbox = Sandbox::new();
+    ended(
+        &sandbox,
+        &[],
+        r#"head -c 100000 /dev/zero | tr '\0' x; echo; printf 'a\033[1mb<&>"\\ \n'"#,
+    );
+    let said = sandbox.aril(&["logs", "box"]).out;
+    assert_eq!(said.len(), 100_001 + "a\u{1b}[1mb<&>\"\\ \n".len());
+    assert!(said.ends_with("a\u{1b}[1mb<&>\"\\ \n"));
+}
+
+#[test]
+fn of_a_terminal_they_are_as_shown() {
+    let sandbox = Sandbox::new();
+    ended(&sandbox, &["-t"], "echo out; echo err >&2");
+    assert_eq!(sandbox.aril(&["logs", "box"]).out, "out\r\nerr\r\n");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_harm() {
+    let sandbox = Sandbox::new();
     sandbox.ok(&[
         "run",
         "-d",
         "--name",
-        "cc",
-        "--log-driver",
-        "syslog",
-        "--log-opt",
-        &address,
-        "--log-opt",
-        "tag={{.Name}}",
-        "--log-opt",
-        "syslog-facility=local1",
+        "box",
         "busybox",
         "sh",
         "-c",
-        "echo one; echo two >&2; seq 1 500",
+        "while :; do echo x; sleep 0.01; done",
     ]);
-    let one = receive(|buffer| receiver.recv(buffer), ": one");
-    assert!(one.starts_with("<142>") && one.contains(" cc["), "{one}");
-    let two = receive(|buffer| receiver.recv(buffer), ": two");
-    assert!(two.starts_with("<139>"), "{two}");
-    // Nothing is lost, however slowly it is read.
-    receive(|buffer| receiver.recv(buffer), ": 500");
-    sandbox.ok(&["wait", "cc"]);
-    let log = sandbox.aril(&["logs", "cc"]);
-    assert!(
-        log.out.starts_with("one\n1\n2\n") && log.err == "two\n",
-        "{log:?}"
-    );
-}
-
-#[test]
-fn syslog_over_udp_has_the_form_that_was_asked_for() {
-    let sandbox = Sandbox::new();
-    let receiver = sandbox.inside(|| UdpSocket::bind("127.0.0.1:0").unwrap());
-    receiver
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    let address = format!("syslog-address=udp://{}", receiver.local_addr().unwrap());
-    sandbox.ok(&[
-        "run",
-        "--name",
-        "cc",
-        "--log-driver",
-        "syslog",
-        "--log-opt",
-        &address,
-        "--log-opt",
-        "syslog-format=rfc5424",
-        "--log-opt",
-        "cache-disabled=true",
-        "busybox",
-        "echo",
-        "hello",
-    ]);
-    let message = receive(|buffer| receiver.recv(buffer), "hello");
-    assert!(
-        message.starts_with("<30>1 20") && message.ends_with(" - hello"),
-        "{message}"
-    );
-    sandbox
-        .aril(&["logs", "cc"])
-        .fails(1, "configured logging driver does not support reading");
-}
-
-#[test]
-fn a_driver_that_is_not_there_is_said() {
-    let sandbox = Sandbox::new();
-    let address = format!(
-        "syslog-address=unix://{}",
-        sandbox.path("nothing").display()
-    );
-    let ran = sandbox.aril(&[
-        "run",
-        "--log-driver",
-        "syslog",
-        "--log-opt",
-        &address,
-        "busybox",
-        "true",
-    ]);
-    ran.fails(125, "failed to initialize logging driver");
-    sandbox
-        .aril(&["run", "--log-driver", "wat", "busybox", "true"])
-        .fails(125, "error looking up logging plugin wat");
-    sandbox
-        .aril(&[
-            "run",
-            "--log-driver",
-            "syslog",
-            "--log-opt",
-            "max-size=1m",
-            "busybox",
-            "true",
-        ])
-        .fails(125, "unknown log opt 'max-size' for syslog log driver");
-}
-
-#[test]
-fn several_followers_see_restarts_and_turned_files() {
-    let sandbox = Sandbox::new();
-    let script = "test -e /done && { echo end; exit 0; }; touch /done; seq 10000 12000; exit 1";
-    let create = [
-        "create",
-        "--name",
-        "cc",
-        "--restart",
-        "on-failure",
-        "--log-opt",
-        "max-size=20k",
-        "--log-opt",
-        "max-file=20",
-        "busybox",
-        "sh",
-        "-c",
-        script,
-    ];
-    sandbox.ok(&create);
-    sandbox.ok(&["start", "cc"]);
-    let mut followers = [
-        sandbox.spawn(&["logs", "-f", "cc"]),
-        sandbox.spawn(&["logs", "-f", "--tail", "all", "cc"]),
-    ];
-    for follower in &mut followers {
-        let ran = follower.wait();
-        let lines: Vec<&str> = ran.out.lines().collect();
-        assert_eq!(lines.len(), 2002, "{:?}", lines.last());
-        assert_eq!(
-            (lines[0], lines[2000], lines[2001]),
-            ("10000", "12000", "end")
-        );
-    }
-}
-
-#[test]
-fn a_long_line_comes_back_whole() {
-    let sandbox = Sandbox::new();
-    sandbox.ok(&[
-        "run",
-        "--name",
-        "cc",
-        "busybox",
-        "sh",
-        "-c",
-        "head -c 50000 /dev/zero | tr '\\0' x; echo; printf end",
-    ]);
-    let text = sandbox.aril(&["logs", "cc"]).out;
-    assert_eq!(text, format!("{}\nend", "x".repeat(50_000)));
-    let file = sandbox.inspect("cc", "{{.LogPath}}");
-    wait_until("the log has its last entry", || {
-        std::fs::read_to_string(&file).unwrap().contains("\"end\"")
-    });
-    // Each piece has at most 16 KiB.
-    let pieces = std::fs::read_to_string(&file).unwrap().lines().count();
-    assert_eq!(pieces, 5);
+    sandbox.shell(&format!("{} logs -f box | head -n 3", crate::sandbox::ARIL));
+    let count = || sandbox.ok(&["logs", "box"]).len();
+    let before = count();
+    wait_until("it goes on", || count() > before);
 }

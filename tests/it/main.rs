@@ -7,23 +7,36 @@
     reason = "a test fails by a panic, and then shows what it has printed"
 )]
 
+mod archives;
 mod cgroup;
 mod check;
+mod commit;
 mod completion;
 mod config;
 mod cp;
+mod crash;
+mod crowd;
 mod df;
 mod events;
+mod exec;
+mod failures;
 mod foreign;
 mod health;
+mod hostile;
+mod images;
+mod inspect;
 mod interop;
+mod isolation;
 mod lifecycle;
+mod limits;
+mod log_drivers;
 mod login;
 mod logs;
 mod mirror;
 mod network;
 mod oci;
 mod peers;
+mod ps;
 mod registry;
 mod restart;
 mod run;
@@ -38,3 +51,4 @@ mod top;
 mod tree;
 mod update;
 mod v2;
+mod volumes;

@@ -3,6 +3,8 @@
 use std::io::{BufWriter, Write};
 
 use anyhow::{Context as _, Result};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::engine;
@@ -86,7 +88,8 @@ fn details(attributes: &Attributes) -> String {
     format!("{} ", list.join(","))
 }
 
-/// Reads a moment: a time stamp, seconds since 1970, or how long ago; the error names the option.
+/// Reads a moment: a time stamp, seconds since 1970, a date with or without a time of this place, or how long ago; the
+/// error names the option.
 pub fn moment(option: &str, text: &str) -> Result<Option<Timestamp>> {
     let named = |error| error::invalid(format!("invalid value for \"{option}\": {error}"));
     plain_moment(text).map_err(named)
@@ -100,7 +103,7 @@ pub fn plain_moment(text: &str) -> Result<Option<Timestamp>> {
     if let Some(time) = parse_time(text) {
         return Ok(Some(time));
     }
-    if let Some(time) = unix(text) {
+    if let Some(time) = unix(text).or_else(|| date(text)) {
         return Ok(Some(time));
     }
     let refuse = || {
@@ -120,6 +123,16 @@ fn unix(text: &str) -> Option<Timestamp> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let nanoseconds = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
     Timestamp::new(seconds.parse().ok()?, nanoseconds).ok()
+}
+
+/// `2006-01-02`, `2006-01-02T15:04`, `2006-01-02T15:04:05`, here or with `Z` in Greenwich.
+fn date(text: &str) -> Option<Timestamp> {
+    let (text, zone) = match text.strip_suffix('Z') {
+        Some(text) => (text, TimeZone::UTC),
+        None => (text, TimeZone::system()),
+    };
+    let time: DateTime = text.parse().ok()?;
+    Some(time.to_zoned(zone).ok()?.timestamp())
 }
 
 #[cfg(test)]
@@ -144,6 +157,11 @@ mod tests {
         let passed = Timestamp::now().duration_since(ago).as_secs();
         assert!((599..=601).contains(&passed), "{passed}");
         assert!(moment("since", "wat").is_err());
+        let date = |text: &str| moment("since", text).unwrap().unwrap();
+        assert_eq!(date("2023-11-14Z"), at(1_699_920_000));
+        assert_eq!(date("2023-11-14T22:13Z"), at(1_699_999_980));
+        let night = date("2023-11-14T00:00:00");
+        assert_eq!(date("2023-11-14"), night);
     }
 
     #[test]

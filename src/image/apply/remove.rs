@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 64;
 
 /// Removes `path`, whatever it is, with everything below it; a missing one is no error.
 ///
-/// Links are removed, not followed, and other mounts are not entered but fail with `EBUSY`.
+/// Links are removed, not followed, and other mounts are not entered but fail with `EBUSY`. Several may remove the same.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Errno::INVAL.into());

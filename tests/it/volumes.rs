@@ -1,0 +1,377 @@
+//! Mounts: binds, volumes, tmpfs, and the `volume` commands.
+
+use crate::sandbox::Sandbox;
+
+#[track_caller]
+fn says(sandbox: &Sandbox, options: &[&str], script: &str) -> String {
+    let mut args = vec!["run", "--rm"];
+    args.extend(options);
+    args.extend(["busybox", "sh", "-c", script]);
+    sandbox.ok(&args)
+}
+
+#[test]
+fn folders_and_files_of_the_host_are_bound() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("dir/file", "of the host\n");
+    let dir = sandbox.path("dir").display().to_string();
+    let bind = |options: &str| format!("{dir}:/data{options}");
+    assert_eq!(
+        says(
+            &sandbox,
+            &["-v", &bind("")],
+            "cat /data/file; echo new > /data/new"
+        ),
+        "of the host"
+    );
+    assert_eq!(
+        std::fs::read_to_string(sandbox.path("dir/new")).unwrap(),
+        "new\n"
+    );
+    assert_eq!(
+        says(
+            &sandbox,
+            &["-v", &bind(":ro")],
+            "touch /data/x 2>/dev/null || echo no"
+        ),
+        "no"
+    );
+    let mount = format!("type=bind,source={dir},target=/data,readonly");
+    assert_eq!(
+        says(
+            &sandbox,
+            &["--mount", &mount],
+            "touch /data/x 2>/dev/null || echo no"
+        ),
+        "no"
+    );
+    assert_eq!(
+        says(
+            &sandbox,
+            &["-v", &format!("{file}:/etc/one")],
+            "cat /etc/one"
+        ),
+        "of the host"
+    );
+    // Relative to where the caller is, as a flag; one that is missing is made.
+    assert_eq!(
+        says(
+            &sandbox,
+            &["-v", "./fresh:/data"],
+            "touch /data/x; ls /data"
+        ),
+        "x"
+    );
+    assert!(sandbox.path("fresh/x").exists());
+    // Below another mount, in whatever order they are given.
+    assert_eq!(
+        says(
+            &sandbox,
+            &["-v", &format!("{dir}:/a/b"), "--tmpfs", "/a"],
+            "ls /a/b | head -n 1; touch /a/x && echo ok"
+        ),
+        "file\nok"
+    );
+}
+
+#[test]
+fn a_symbolic_link_of_the_image_does_not_lead_a_mount_out() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dir/file", "x");
+    let bind = format!("{}:/link/place", sandbox.path("dir").display());
+    sandbox.ok(&[
+        "run",
+        "--name",
+        "box",
+        "busybox",
+        "ln",
+        "-s",
+        "../../../../../../tmp",
+        "/link",
+    ]);
+    sandbox.ok(&["commit", "box", "linked"]);
+    let said = sandbox.ok(&[
+        "run",
+        "--rm",
+        "-v",
+        &bind,
+        "linked",
+        "sh",
+        "-c",
+        "ls /tmp/place; readlink /link",
+    ]);
+    assert_eq!(said, "file\n../../../../../../tmp");
+    assert!(!std::path::Path::new("/tmp/place").exists());
+}
+
+#[test]
+fn volumes_outlive_containers() {
+    let sandbox = Sandbox::new();
+    assert_eq!(
+        says(
+            &sandbox,
+            &["-v", "data:/data"],
+            "echo kept > /data/file; ls -ld /data | cut -c1-10"
+        ),
+        "drwxr-xr-x"
+    );
+    assert_eq!(
+        says(
+            &sandbox,
+            &["-v", "data:/elsewhere:ro"],
+            "cat /elsewhere/file; touch /elsewhere/x 2>/dev/null || echo no"
+        ),
+        "kept\nno"
+    );
+    assert_eq!(
+        says(
+            &sandbox,
+            &["--mount", "source=data,target=/data"],
+            "cat /data/file"
+        ),
+        "kept"
+    );
+    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "data");
+    let place = sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]);
+    assert_eq!(
+        std::fs::read_to_string(format!("{place}/file")).unwrap(),
+        "kept\n"
+    );
+    assert_eq!(sandbox.ok(&["volume", "rm", "data"]), "data");
+    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "");
+    assert!(!std::path::Path::new(&place).exists());
+}
+
+#[test]
+fn what_the_image_has_at_the_place_is_copied_in_once() {
+    let sandbox = Sandbox::new();
+    let script = "mkdir -p /data/sub; echo one > /data/sub/file; chown -R app:app /data; chmod 2750 /data; \
+                  ln -s sub /data/link; ln /data/sub/file /data/hard; mkfifo /data/fifo";
+    sandbox.ok(&["run", "--name", "box", "busybox", "sh", "-c", script]);
+    sandbox.ok(&["commit", "box", "filled"]);
+    let run = |options: &[&str], script: &str| {
+        let mut args = vec!["run", "--rm"];
+        args.extend(options);
+        args.extend(["filled", "sh", "-c", script]);
+        sandbox.ok(&args)
+    };
+    let look =
+        "cd /data; stat -c '%U %a' .; cat link/file; stat -c %h hard; test -p fifo && echo fifo";
+    assert_eq!(run(&["-v", "vol:/data"], look), "app 2750\none\n2\nfifo");
+    run(&["-v", "vol:/data"], "rm -r /data/sub /data/link");
+    assert_eq!(
+        run(&["-v", "vol:/data"], "ls /data | tr '\\n' ' '"),
+        "fifo hard"
+    );
+    assert_eq!(run(&["-v", "/data"], look), "app 2750\none\n2\nfifo");
+    assert_eq!(run(&["-v", "bare:/data:nocopy"], "ls /data"), "");
+    assert_eq!(
+        run(
+            &["--mount", "type=volume,src=bare2,dst=/data,volume-nocopy"],
+            "ls /data"
+        ),
+        ""
+    );
+}
+
+#[test]
+fn an_images_volumes_are_anonymous_ones() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "--name", "base", "busybox"]);
+    sandbox.ok(&["commit", "-c", "VOLUME /data", "base", "vol"]);
+    sandbox.ok(&["run", "--name", "box", "vol", "touch", "/data/x"]);
+    let name = sandbox.inspect("box", "{{(index .Mounts 0).Name}}");
+    assert_eq!(name.len(), 64);
+    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), name);
+    // rm leaves it, rm -v takes it, and neither touches one with a name.
+    sandbox.ok(&[
+        "run",
+        "--name",
+        "other",
+        "-v",
+        "named:/named",
+        "vol",
+        "true",
+    ]);
+    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]).lines().count(), 3);
+    sandbox.ok(&["rm", "box"]);
+    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]).lines().count(), 3);
+    sandbox.ok(&["rm", "-v", "other"]);
+    let left = sandbox.ok(&["volume", "ls", "-q"]);
+    let mut left: Vec<&str> = left.lines().collect();
+    left.sort_unstable();
+    let mut expected = vec![name.as_str(), "named"];
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn mounts_of_other_containers_are_taken_over() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dir/file", "bound\n");
+    let bind = format!("{}:/bound", sandbox.path("dir").display());
+    sandbox.ok(&[
+        "run",
+        "--name",
+        "first",
+        "-v",
+        "data:/data",
+        "-v",
+        &bind,
+        "busybox",
+        "sh",
+        "-c",
+        "echo shared > /data/file",
+    ]);
+    assert_eq!(
+        says(
+            &sandbox,
+            &["--volumes-from", "first"],
+            "cat /data/file /bound/file"
+        ),
+        "shared\nbound"
+    );
+    assert_eq!(
+        says(
+            &sandbox,
+            &["--volumes-from", "first:ro"],
+            "touch /data/x /bound/x 2>/dev/null || echo no"
+        ),
+        "no"
+    );
+}
+
+#[test]
+fn memory_file_systems() {
+    let sandbox = Sandbox::new();
+    assert_eq!(
+        says(
+            &sandbox,
+            &["--tmpfs", "/one:size=1m,mode=1700"],
+            "df -k /one | tail -n 1 | awk '{print $1, $2}'; stat -c %a /one"
+        ),
+        "tmpfs 1024\n1700"
+    );
+    assert_eq!(
+        says(
+            &sandbox,
+            &[
+                "--mount",
+                "type=tmpfs,destination=/two,tmpfs-size=2m,tmpfs-mode=0711"
+            ],
+            "df -k /two | tail -n 1 | awk '{print $1, $2}'; stat -c %a /two"
+        ),
+        "tmpfs 2048\n711"
+    );
+    let options = says(
+        &sandbox,
+        &["--tmpfs", "/three"],
+        "grep ' /three ' /proc/mounts",
+    );
+    for option in ["nosuid", "nodev", "noexec"] {
+        assert!(options.contains(option), "{options}");
+    }
+}
+
+#[test]
+fn volumes_are_made_listed_and_removed() {
+    let sandbox = Sandbox::new();
+    assert_eq!(
+        sandbox.ok(&["volume", "create", "--label", "a=1", "vol"]),
+        "vol"
+    );
+    assert_eq!(
+        sandbox.ok(&["volume", "create", "vol"]),
+        "vol",
+        "making it again changes nothing"
+    );
+    let anonymous = sandbox.ok(&["volume", "create"]);
+    assert_eq!(anonymous.len(), 64);
+    assert_eq!(
+        sandbox.ok(&[
+            "volume",
+            "ls",
+            "--format",
+            "{{.Name}} {{.Driver}}",
+            "-f",
+            "label=a"
+        ]),
+        "vol local"
+    );
+    let table = sandbox.ok(&["volume", "ls"]);
+    assert!(table.starts_with("DRIVER    VOLUME NAME\n"), "{table}");
+    assert_eq!(
+        sandbox.ok(&[
+            "volume",
+            "inspect",
+            "-f",
+            "{{.Name}} {{.Scope}} {{json .Labels}}",
+            "vol"
+        ]),
+        r#"vol local {"a":"1"}"#
+    );
+    let error = sandbox.fails(1, &["volume", "inspect", "nosuch"]);
+    assert!(error.contains("get nosuch: no such volume"), "{error}");
+    sandbox.ok(&["create", "--name", "box", "-v", "vol:/x", "busybox"]);
+    let error = sandbox.fails(1, &["volume", "rm", "vol"]);
+    assert!(
+        error.contains("remove vol: volume is in use - ["),
+        "{error}"
+    );
+    sandbox.ok(&["rm", "box"]);
+    let error = sandbox.fails(1, &["volume", "rm", "vol", "nosuch"]);
+    assert!(error.contains("get nosuch: no such volume"), "{error}");
+    assert_eq!(
+        sandbox.ok(&["volume", "ls", "-q"]),
+        anonymous,
+        "the one that was there is gone"
+    );
+    sandbox.ok(&["volume", "rm", "-f", "nosuch"]);
+    let error = sandbox.fails(1, &["volume", "create", "a/b"]);
+    assert!(
+        error.contains("includes invalid characters for a local volume name"),
+        "{error}"
+    );
+}
+
+#[test]
+fn pruning_takes_unused_anonymous_volumes_and_all_on_request() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["volume", "create", "named"]);
+    sandbox.ok(&["volume", "create", "used"]);
+    sandbox.ok(&["volume", "create"]);
+    sandbox.ok(&["create", "-v", "used:/x", "busybox"]);
+    let said = sandbox.ok(&["volume", "prune", "-f"]);
+    assert!(
+        said.starts_with("Deleted Volumes:\n") && said.contains("Total reclaimed space: 0B"),
+        "{said}"
+    );
+    let names = || sandbox.ok(&["volume", "ls", "-q"]);
+    assert_eq!(names(), "named\nused");
+    sandbox.ok(&["volume", "prune", "-f", "-a"]);
+    assert_eq!(names(), "used");
+    // Without -f it asks first.
+    let ran = sandbox.feed(&["volume", "prune", "-a"], b"n\n");
+    assert!(
+        ran.out.contains("Are you sure you want to continue? [y/N]"),
+        "{ran:?}"
+    );
+    assert_eq!(names(), "used");
+}
+
+#[test]
+fn a_containers_mounts_are_gone_with_it() {
+    let sandbox = Sandbox::new();
+    let bind = format!("{}:/x:rshared", sandbox.path("").display());
+    let options = ["-v", &bind, "-v", "vol:/v", "--tmpfs", "/t"];
+    let mut args = vec!["run", "-d", "--name", "box"];
+    args.extend(options);
+    args.extend(["busybox", "sleep", "1000"]);
+    sandbox.ok(&args);
+    sandbox.ok(&["rm", "-f", "box"]);
+    let mounts = sandbox.shell("cat /proc/self/mountinfo");
+    assert!(
+        !mounts.contains(sandbox.root().to_str().unwrap()),
+        "{mounts}"
+    );
+}
