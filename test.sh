@@ -21,6 +21,7 @@ needed='
 bash:bash
 bzip2:bzip2
 cc:gcc
+containerd:containerd
 cp:coreutils
 docker-registry:docker-registry
 dockerd:docker.io
@@ -30,6 +31,7 @@ ip:iproute2
 nft:nftables
 openssl:openssl
 podman:podman
+ps:procps
 qemu-system-x86_64:qemu-system-x86
 setsid:util-linux
 skopeo:skopeo
