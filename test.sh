@@ -21,6 +21,7 @@ needed='
 bash:bash
 bzip2:bzip2
 cc:gcc
+containerd:containerd
 cp:coreutils
 docker-registry:docker-registry
 dockerd:docker.io
@@ -31,6 +32,7 @@ iptables-nft:iptables
 nft:nftables
 openssl:openssl
 podman:podman
+ps:procps
 qemu-system-x86_64:qemu-system-x86
 setsid:util-linux
 skopeo:skopeo

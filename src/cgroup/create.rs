@@ -39,6 +39,16 @@ pub(super) fn make_directories(host: &Host, cgroup: &Cgroup) -> Result<()> {
             cgroup.path.display()
         )));
     }
+    // Whoever enters would stop before it can say that it did.
+    if existed && cgroup.is_frozen()? {
+        bail!(error::with_hint(
+            error::conflict(format!(
+                "container's cgroup unexpectedly frozen: {}",
+                cgroup.path.display()
+            )),
+            "thaw it, or choose another cgroup",
+        ));
+    }
     Ok(())
 }
 

@@ -171,7 +171,19 @@ impl Cgroup {
                 "rejecting memory limit {limit} because it's lower than current usage {used}"
             )));
         }
-        self.limit(host, resources)
+        match (&resources.cpu, self.unified.as_deref()) {
+            // Here quota and period are one value, and what is left out stays.
+            (Some(cpu), Some(directory)) if self.v1.is_empty() => {
+                let file = directory.join("cpu.max");
+                let present = std::fs::read_to_string(file).unwrap_or_default();
+                let resources = Resources {
+                    cpu: Some(v2::with_present_quota(cpu, &present)),
+                    ..resources.clone()
+                };
+                self.limit(host, &resources)
+            }
+            _ => self.limit(host, resources),
+        }
     }
 
     fn limit(&self, host: &Host, resources: &Resources) -> Result<()> {
@@ -347,7 +359,7 @@ fn on_unified(
         write.controller != "cgroup" && !offered.iter().any(|c| *c == write.controller)
     }) {
         bail!(error::unavailable(format!(
-            "unified resource {:?} can't be set: controller {:?} not available",
+            "invalid configuration: unified resource {:?} can't be set: controller {:?} not available",
             write.file, write.controller
         )));
     }

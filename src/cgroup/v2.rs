@@ -102,6 +102,20 @@ fn swap_max(memory_and_swap: i64, memory: i64) -> Result<Option<String>> {
     })
 }
 
+/// Returns `cpu` with the quota or the period of `present`, the content of `cpu.max`, if only the other one is to change.
+pub(super) fn with_present_quota(cpu: &Cpu, present: &str) -> Cpu {
+    let mut cpu = cpu.clone();
+    let Some((quota, period)) = present.trim().split_once(' ') else {
+        return cpu;
+    };
+    match (cpu.quota.unwrap_or(0), cpu.period.unwrap_or(0)) {
+        (0, 1..) => cpu.quota = quota.parse().ok(),
+        (1.. | i64::MIN..=-1, 0) => cpu.period = period.parse().ok(),
+        _ => {}
+    }
+    cpu
+}
+
 fn plan_cpu(cpu: &Cpu, writes: &mut Vec<Write>) -> Result<()> {
     if let Some(idle) = cpu.idle {
         writes.push(Write::new("cpu", "cpu.idle", idle));
@@ -334,5 +348,32 @@ mod tests {
             let resources: Resources = serde_json::from_str(json).unwrap();
             assert_eq!(plan(&resources).unwrap_err().to_string(), text);
         }
+    }
+
+    #[test]
+    fn what_an_update_leaves_out_of_the_quota_stays() {
+        let check = |quota: Option<i64>,
+                     period: Option<u64>,
+                     present: &str,
+                     expected: (Option<i64>, Option<u64>)| {
+            let cpu = Cpu {
+                quota,
+                period,
+                ..Cpu::default()
+            };
+            let merged = with_present_quota(&cpu, present);
+            assert_eq!((merged.quota, merged.period), expected, "{present:?}");
+        };
+        check(
+            None,
+            Some(50_000),
+            "20000 100000\n",
+            (Some(20_000), Some(50_000)),
+        );
+        check(Some(-1), None, "20000 90000\n", (Some(-1), Some(90_000)));
+        check(None, Some(50_000), "max 100000\n", (None, Some(50_000)));
+        check(Some(1), Some(2), "20000 90000\n", (Some(1), Some(2)));
+        check(None, None, "20000 90000\n", (None, None));
+        check(Some(5), None, "", (Some(5), None));
     }
 }

@@ -59,8 +59,8 @@ enum Outcome {
     Command(Box<Context>, Run, Box<clap::ArgMatches>),
 }
 
-/// Under this name the program is an OCI runtime.
-const RUNTIME_NAME: &str = "aril-oci";
+/// Under these names the program is an OCI runtime; the second is that of the one that it can stand in for.
+const RUNTIME_NAMES: [&str; 2] = ["aril-oci", "runc"];
 /// As the first argument this makes it one under any name.
 const RUNTIME_COMMAND: &str = "runtime";
 
@@ -68,7 +68,11 @@ const RUNTIME_COMMAND: &str = "runtime";
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut arguments: Vec<OsString> = arguments.collect();
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
-    if name == Some(OsStr::new(RUNTIME_NAME)) {
+    if name.is_some_and(|name| {
+        RUNTIME_NAMES
+            .iter()
+            .any(|runtime| name == OsStr::new(runtime))
+    }) {
         return oci::main(arguments);
     }
     if arguments

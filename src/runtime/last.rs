@@ -93,11 +93,13 @@ pub(super) fn become_program(
     // /proc/self/fd (CVE-2024-21626).
     close_rest(last, channel)?;
     limit(process, &warn)?;
-    enter_directory(process, true)?;
+    let entered = enter_directory(process, true)?;
     capabilities::bound(&process.capabilities)?;
     take_user(process)?;
     capabilities::lower(process.capabilities.effective)?;
-    enter_directory(process, false)?;
+    if !entered {
+        enter_directory(process, false)?;
+    }
     rustix::process::umask(process.umask);
     let program = program::find(&process.name, process.search.as_deref())?;
 
@@ -283,9 +285,9 @@ fn shown(limit: Option<u64>) -> String {
     limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
 }
 
-/// Enters the working directory, as root `first` and then, if that was refused, as the user: either may be the one who
-/// can. What it leads to must be inside the container.
-fn enter_directory(process: &ProcessPlan, first: bool) -> Result<(), Failure> {
+/// Enters the working directory, as root `first` and then, if that was refused (false), as the user: either may be the
+/// one who can. What it leads to must be inside the container.
+fn enter_directory(process: &ProcessPlan, first: bool) -> Result<bool, Failure> {
     let shown = process.cwd.to_string_lossy();
     let failure = |errno: i32| Failure {
         step: Step::WorkingDirectory,
@@ -297,12 +299,12 @@ fn enter_directory(process: &ProcessPlan, first: bool) -> Result<(), Failure> {
     };
     match rustix::process::chdir(&*process.cwd) {
         Ok(()) => {}
-        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) if first => return Ok(()),
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) if first => return Ok(false),
         Err(errno) => return Err(failure(errno.raw_os_error())),
     }
     let cwd = rustix::process::getcwd(Vec::new()).map_err(|errno| failure(errno.raw_os_error()))?;
     if cwd.to_bytes().starts_with(b"/") {
-        return Ok(());
+        return Ok(true);
     }
     // The kernel shows what cannot be reached from the root as "(unreachable)/…".
     Err(Failure {

@@ -1,4 +1,4 @@
-//! Docker and podman beside aril: Debian's, with stores of their own, on the machine of a sandbox.
+//! Docker, containerd and podman beside aril: Debian's, with stores of their own, on the machine of a sandbox.
 //!
 //! ```text
 //! let docker = Docker::start(&sandbox, &[]);
@@ -33,23 +33,24 @@ pub(crate) struct Docker<'a> {
 }
 
 impl<'a> Docker<'a> {
-    /// Starts dockerd with more `options`, without a network; waits until it answers.
+    /// Starts dockerd with more `options`, without a network unless those name a bridge; waits until it answers.
     pub(crate) fn start(sandbox: &'a Sandbox, options: &[&str]) -> Docker<'a> {
         let dir = sandbox.path("docker");
         std::fs::create_dir_all(&dir).unwrap();
         // Not the host's.
         std::fs::write(dir.join("daemon.json"), "{}").unwrap();
-        let cgroup = format!(
-            "aril-test-docker-{}-{}",
-            std::process::id(),
-            name_of(sandbox)
-        );
+        let cgroup = cgroup_name(sandbox);
         let script = format!(
             "cd {dir}\n\
              exec dockerd --config-file {dir}/daemon.json --data-root {dir}/data --exec-root {dir}/exec --pidfile {dir}/pid \
-             -H unix://{dir}/socket --iptables=false --ip6tables=false --bridge=none --storage-driver overlay2 \
+             -H unix://{dir}/socket --iptables=false --ip6tables=false {bridge} --storage-driver overlay2 \
              --cgroup-parent /{cgroup} {options} >log 2>&1",
             dir = dir.display(),
+            bridge = if options.iter().any(|it| it.contains("--bridge")) {
+                ""
+            } else {
+                "--bridge=none"
+            },
             options = options.join(" ")
         );
         let mut docker = Docker {
@@ -126,39 +127,119 @@ impl Drop for Docker<'_> {
     }
 }
 
+/// A containerd without Kubernetes' part.
+pub(crate) struct Containerd<'a> {
+    sandbox: &'a Sandbox,
+    daemon: Option<Running>,
+    dir: PathBuf,
+    cgroup: String,
+}
+
+impl<'a> Containerd<'a> {
+    /// Starts containerd; waits until it answers.
+    pub(crate) fn start(sandbox: &'a Sandbox) -> Containerd<'a> {
+        let dir = sandbox.path("containerd");
+        std::fs::create_dir_all(&dir).unwrap();
+        let place = dir.display();
+        std::fs::write(
+            dir.join("config.toml"),
+            format!(
+                "version = 2\nroot = \"{place}/data\"\nstate = \"/run/containerd\"\n\
+                 disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{place}/socket\"\n"
+            ),
+        )
+        .unwrap();
+        let script = format!("cd {place}; exec containerd --config {place}/config.toml >log 2>&1");
+        let mut containerd = Containerd {
+            sandbox,
+            daemon: Some(apart(sandbox, &script)),
+            cgroup: cgroup_name(sandbox),
+            dir,
+        };
+        wait_until("containerd answers", || containerd.answers());
+        containerd
+    }
+
+    fn answers(&mut self) -> bool {
+        let ended = self.daemon.as_mut().is_none_or(Running::has_ended);
+        let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        assert!(
+            !ended,
+            "these tests need containerd (apt-get install containerd), which ended: {}",
+            log()
+        );
+        self.dir.join("socket").exists() && self.ctr(&["version"]).code == 0
+    }
+
+    /// Runs `ctr ARGS`, among the daemon's processes and mounts: it makes the container's pipes in /run.
+    #[track_caller]
+    pub(crate) fn ctr(&self, args: &[&str]) -> Ran {
+        let daemon = self.daemon.as_ref().unwrap();
+        let mut command = enter(self.sandbox, &child_of(daemon.pid()));
+        command
+            .arg("ctr")
+            .arg("--address")
+            .arg(self.dir.join("socket"))
+            .args(args);
+        self.sandbox.run(command)
+    }
+
+    /// Runs `ctr ARGS`, which must succeed; returns its output without the last line end.
+    #[track_caller]
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        self.ctr(args).ok()
+    }
+
+    /// Returns the path of a container's cgroup that is removed with this.
+    pub(crate) fn cgroup(&self, name: &str) -> String {
+        format!("/{}/{name}", self.cgroup)
+    }
+}
+
+impl Drop for Containerd<'_> {
+    fn drop(&mut self) {
+        drop(self.daemon.take());
+        remove_cgroups(&self.cgroup);
+    }
+}
+
 /// Podman's store.
 pub(crate) struct Podman<'a> {
     sandbox: &'a Sandbox,
-    /// Holds the namespaces; the process that was started, and its child in them.
-    _holder: Running,
+    /// Holds the namespaces; its child is in them.
+    holder: Option<Running>,
     pid: String,
     dir: PathBuf,
+    cgroup: String,
+    runtime: PathBuf,
 }
 
 impl<'a> Podman<'a> {
     /// Makes a store.
     pub(crate) fn new(sandbox: &'a Sandbox) -> Podman<'a> {
+        Podman::with_runtime(sandbox, Path::new("runc"))
+    }
+
+    /// Makes a store whose containers are run by `runtime`.
+    pub(crate) fn with_runtime(sandbox: &'a Sandbox, runtime: &Path) -> Podman<'a> {
         let dir = sandbox.path("podman");
         std::fs::create_dir_all(&dir).unwrap();
         let mut holder = apart(sandbox, "echo ready; exec sleep infinity");
         holder.expect("ready");
-        let children = format!("/proc/{0}/task/{0}/children", holder.pid());
-        let pid = std::fs::read_to_string(children).unwrap().trim().to_owned();
         Podman {
             sandbox,
-            _holder: holder,
-            pid,
+            pid: child_of(holder.pid()),
+            holder: Some(holder),
             dir,
+            cgroup: cgroup_name(sandbox),
+            runtime: runtime.to_owned(),
         }
     }
 
     /// Returns `podman ARGS`, to be run by the sandbox.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.sandbox.command("nsenter");
-        command
-            .args(["--target", &self.pid, "--mount", "--pid"])
-            .arg(format!("--wdns={}", self.sandbox.path("").display()))
-            .arg("podman");
+        let mut command = enter(self.sandbox, &self.pid);
+        command.arg("podman");
         for (option, name) in [
             ("--root", "data"),
             ("--runroot", "run"),
@@ -167,7 +248,12 @@ impl<'a> Podman<'a> {
             command.arg(option).arg(self.dir.join(name));
         }
         command
-            .args("--storage-driver overlay --cgroup-manager cgroupfs --events-backend none --runtime runc".split(' '))
+            .args(
+                "--storage-driver overlay --cgroup-manager cgroupfs --events-backend none"
+                    .split(' '),
+            )
+            .arg("--runtime")
+            .arg(&self.runtime)
             .args(args)
             .process_group(0);
         command
@@ -185,6 +271,19 @@ impl<'a> Podman<'a> {
         self.podman(args).ok()
     }
 
+    /// Runs `podman run ARGS` without a network, on a machine that may not raise limits.
+    #[track_caller]
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        let mut all: Vec<&str> =
+            "run --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024"
+                .split(' ')
+                .collect();
+        let cgroup = format!("--cgroup-parent=/{}", self.cgroup);
+        all.push(&cgroup);
+        all.extend(args);
+        self.podman(&all)
+    }
+
     /// Mounts an image, and does something with its root filesystem.
     pub(crate) fn with_root<T>(&self, image: &str, act: impl FnOnce(&Path) -> T) -> T {
         let root = self.ok(&["image", "mount", image]);
@@ -195,12 +294,33 @@ impl<'a> Podman<'a> {
     }
 }
 
-/// Returns a name that no other sandbox of this process has.
-fn name_of(sandbox: &Sandbox) -> String {
+impl Drop for Podman<'_> {
+    fn drop(&mut self) {
+        drop(self.holder.take());
+        remove_cgroups(&self.cgroup);
+    }
+}
+
+/// Returns the child of the process that [`apart`] has started: the first one in its namespaces.
+fn child_of(pid: u32) -> String {
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    std::fs::read_to_string(children).unwrap().trim().to_owned()
+}
+
+/// Returns a command to be completed, which runs where process `pid` is.
+fn enter(sandbox: &Sandbox, pid: &str) -> Command {
+    let mut command = sandbox.command("nsenter");
+    command
+        .args(["--target", pid, "--mount", "--pid"])
+        .arg(format!("--wdns={}", sandbox.path("").display()));
+    command
+}
+
+/// Returns the name of a cgroup that no other test uses.
+fn cgroup_name(sandbox: &Sandbox) -> String {
     let dir = sandbox.root();
     let name = dir.parent().and_then(Path::file_name).unwrap();
-    let number = name.to_str().unwrap().rsplit('-').next().unwrap();
-    number.to_owned()
+    format!("{}-peers", name.to_str().unwrap())
 }
 
 /// Removes the cgroups called `name` at the root of any hierarchy, and those below them, once their processes are gone.

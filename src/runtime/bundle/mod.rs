@@ -13,7 +13,7 @@ mod operate;
 mod record;
 
 pub use create::{BundleOptions, create_from_bundle, start};
-pub use operate::{Joinable, delete, joinable, kill, pause, pids, resume, update};
+pub use operate::{Joinable, cgroup, delete, joinable, kill, pause, pids, resume, update};
 pub use record::{Bundle, Summary, open_bundle};
 
 use crate::error;

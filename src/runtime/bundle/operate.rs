@@ -34,6 +34,10 @@ pub fn kill(root: &Path, id: &str, signal: i32, all: bool) -> Result<()> {
         if signal == libc::SIGKILL {
             return cgroup.kill_all();
         }
+        // That asks whether there is somebody to signal; that nobody is left is no error with `all`.
+        if signal == 0 {
+            return Ok(());
+        }
         let named = Signal::from_named_raw(signal)
             .with_context(|| format!("signal {signal} cannot be sent to a cgroup"))?;
         return cgroup.signal_all(named);
@@ -173,6 +177,11 @@ pub fn update(root: &Path, id: &str, resources: &Resources) -> Result<()> {
     record.cgroup()?.update(&layout::detect()?, resources)
 }
 
+/// Returns the cgroup of a container, as far as it exists.
+pub fn cgroup(root: &Path, id: &str) -> Result<Cgroup> {
+    load(root, id)?.cgroup()
+}
+
 /// Returns the processes of a container as the caller numbers them.
 pub fn pids(root: &Path, id: &str) -> Result<Vec<i32>> {
     load(root, id)?.cgroup()?.pids()
@@ -188,12 +197,18 @@ pub struct Joinable {
     cgroup: Cgroup,
 }
 
-/// Opens a running container for processes that are to join it. Fails with `Conflict` if it has stopped or is paused.
-pub fn joinable(root: &Path, id: &str) -> Result<Joinable> {
+/// Opens a running container for processes that are to join it. Fails with `Conflict` if it has stopped, and if it is
+/// paused unless that is to be ignored: then they begin when it goes on.
+pub fn joinable(root: &Path, id: &str, ignore_paused: bool) -> Result<Joinable> {
     let record = load(root, id)?;
     match record.status(root)? {
         Status::Stopped => bail!(error::conflict("cannot exec in a stopped container")),
-        Status::Paused => bail!(error::conflict("cannot exec in a paused container")),
+        Status::Paused if !ignore_paused => {
+            bail!(error::with_hint(
+                error::conflict("cannot exec in a paused container"),
+                "--ignore-paused waits until it goes on",
+            ))
+        }
         _ => {}
     }
     let Some(pidfd) = open(&record)? else {

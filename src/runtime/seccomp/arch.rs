@@ -80,6 +80,23 @@ impl Architecture {
         }))
     }
 
+    /// Returns the names, as runtime-spec writes them, of those whose programs a kernel of architecture `native` runs.
+    pub(super) fn names_beside(native: Architecture) -> Vec<&'static str> {
+        const NAMES: [&str; 6] = [
+            "SCMP_ARCH_AARCH64",
+            "SCMP_ARCH_ARM",
+            "SCMP_ARCH_RISCV64",
+            "SCMP_ARCH_X32",
+            "SCMP_ARCH_X86",
+            "SCMP_ARCH_X86_64",
+        ];
+        let runs = |name: &&str| {
+            Architecture::from_name(name, native)
+                .is_ok_and(|found| found.is_some_and(|found| found.runs_on(native)))
+        };
+        NAMES.into_iter().filter(runs).collect()
+    }
+
     /// Whether a kernel of architecture `native` runs programs of this one.
     pub(super) fn runs_on(self, native: Architecture) -> bool {
         use Architecture::{Aarch64, Arm, X32, X86, X86_64};

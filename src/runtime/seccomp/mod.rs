@@ -41,6 +41,11 @@ impl Filter {
     }
 }
 
+/// Returns the names of the architectures that profiles can tell apart on this machine (`SCMP_ARCH_X86_64`).
+pub fn architecture_names() -> Vec<&'static str> {
+    Architecture::names_beside(Architecture::native())
+}
+
 /// Compiles `profile` for processes of `native` and of the listed architectures that run beside it.
 pub fn compile(profile: &Seccomp, native: Architecture) -> Result<Filter> {
     let default = action(

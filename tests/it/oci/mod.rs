@@ -14,6 +14,8 @@ pub(crate) use crate::sandbox::Ran;
 pub(crate) use crate::sandbox::leftovers::cgroups_of;
 pub(crate) use crate::sandbox::wait_until as until;
 
+mod commands;
+mod engines;
 mod exec;
 mod fallback;
 mod filter;

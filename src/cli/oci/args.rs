@@ -1,0 +1,303 @@
+//! What can be said to the runtime: commands and options of runc.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Where containers are recorded if nothing else is said.
+const ROOT: &str = "/run/aril-oci";
+
+/// Open Container Initiative runtime: runs containers from OCI bundles.
+#[derive(Parser)]
+#[command(
+    name = "aril-oci",
+    disable_help_subcommand = true,
+    disable_version_flag = true
+)]
+pub(super) struct Cli {
+    /// Directory of the containers' records
+    #[arg(long, value_name = "DIR", default_value = ROOT, global = true)]
+    pub(super) root: PathBuf,
+    /// File that errors and warnings are appended to
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) log: Option<PathBuf>,
+    /// Form of the log
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    pub(super) log_format: LogFormat,
+    /// Log every decision
+    #[arg(long, global = true)]
+    pub(super) debug: bool,
+    /// Let systemd manage the cgroups; not supported
+    #[arg(long, global = true)]
+    pub(super) systemd_cgroup: bool,
+    /// Leave cgroups that may not be changed: auto, true or false; what is possible is always found out
+    #[arg(long, value_name = "WHEN", hide = true)]
+    pub(super) rootless: Option<String>,
+    /// Path of criu; there is no use for it
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(super) criu: Option<PathBuf>,
+    /// Print versions
+    #[arg(long, short = 'v', action = ArgAction::SetTrue)]
+    pub(super) version: bool,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// Forms of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// `time="…" level=error msg="…"`
+    Text,
+    /// `{"level":"error","msg":"…","time":"…"}`
+    Json,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Create a container; `start` runs its program
+    Create(Create),
+    /// Run the program of a created container
+    Start {
+        /// The container
+        id: String,
+    },
+    /// Show the state of a container
+    State {
+        /// The container
+        id: String,
+    },
+    /// Send a signal to the first process of a container
+    Kill {
+        /// Send it to all processes of the container
+        #[arg(long, short)]
+        all: bool,
+        /// The container
+        id: String,
+        /// Name or number
+        #[arg(default_value = "SIGTERM")]
+        signal: String,
+    },
+    /// Delete a stopped container
+    Delete {
+        /// Kill it first if it runs
+        #[arg(long, short)]
+        force: bool,
+        /// The container
+        id: String,
+    },
+    /// Create and start a container, wait for it, and delete it
+    Run(Run),
+    /// Run a process in a running container
+    Exec(Exec),
+    /// Stop all processes of a container
+    Pause {
+        /// The container
+        id: String,
+    },
+    /// Let the processes of a paused container go on
+    Resume {
+        /// The container
+        id: String,
+    },
+    /// List all containers
+    List {
+        /// table or json
+        #[arg(long, short, default_value = "table")]
+        format: String,
+        /// Ids only
+        #[arg(long, short)]
+        quiet: bool,
+    },
+    /// Show the processes of a container
+    Ps {
+        /// table or json
+        #[arg(long, short, default_value = "table")]
+        format: String,
+        /// The container
+        id: String,
+        /// Options of ps(1), by default -ef
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Show what a container uses, and when it runs out of memory
+    Events {
+        /// Time between two reports, such as 500ms or 1m
+        #[arg(long, value_name = "TIME", default_value = "5s")]
+        interval: String,
+        /// Show the statistics once
+        #[arg(long)]
+        stats: bool,
+        /// The container
+        id: String,
+    },
+    /// Change the limits of a container
+    Update(Update),
+    /// Write an example of a configuration, config.json
+    Spec {
+        /// Directory that it is written to
+        #[arg(long, short, value_name = "DIR", default_value = ".")]
+        bundle: PathBuf,
+        /// Write one that the present user may run
+        #[arg(long)]
+        rootless: bool,
+    },
+    /// Show what this runtime can do, as JSON
+    Features,
+    /// Save the state of a container; not supported
+    Checkpoint(Refused),
+    /// Bring back a saved container; not supported
+    Restore(Refused),
+}
+
+/// Takes anything.
+#[derive(Args)]
+pub(super) struct Refused {
+    /// Options and the container
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) args: Vec<String>,
+}
+
+/// Limits; those that are not given stay.
+#[derive(Args)]
+pub(super) struct Update {
+    /// Read the limits from a file, or with - from the standard input
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) resources: Option<PathBuf>,
+    /// Weight for block devices, 10 to 1000
+    #[arg(long, value_name = "N")]
+    pub(super) blkio_weight: Option<u16>,
+    /// Length of a CPU period in microseconds
+    #[arg(long, value_name = "N")]
+    pub(super) cpu_period: Option<u64>,
+    /// CPU time per period in microseconds; -1 is unlimited
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(super) cpu_quota: Option<i64>,
+    /// CPU time that may be saved up in microseconds
+    #[arg(long, value_name = "N")]
+    pub(super) cpu_burst: Option<u64>,
+    /// CPU weight
+    #[arg(long, value_name = "N")]
+    pub(super) cpu_share: Option<u64>,
+    /// Real-time period in microseconds
+    #[arg(long, value_name = "N")]
+    pub(super) cpu_rt_period: Option<u64>,
+    /// Real-time share of a period in microseconds
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(super) cpu_rt_runtime: Option<i64>,
+    /// CPUs, such as 0-2,7
+    #[arg(long, value_name = "LIST")]
+    pub(super) cpuset_cpus: Option<String>,
+    /// Memory nodes
+    #[arg(long, value_name = "LIST")]
+    pub(super) cpuset_mems: Option<String>,
+    /// 1 lets it run only when nothing else does
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(super) cpu_idle: Option<i64>,
+    /// Memory, in bytes or such as 64M; -1 is unlimited
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(super) memory: Option<String>,
+    /// Memory that it keeps when there is little
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(super) memory_reservation: Option<String>,
+    /// Memory and swap together; -1 is unlimited
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(super) memory_swap: Option<String>,
+    /// Kernel memory; of no effect any more
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, hide = true)]
+    pub(super) kernel_memory: Option<String>,
+    /// Memory of TCP buffers (cgroup v1)
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(super) kernel_memory_tcp: Option<String>,
+    /// Number of processes; -1 is unlimited
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(super) pids_limit: Option<i64>,
+    /// The container
+    pub(super) id: String,
+}
+
+#[derive(Args)]
+pub(super) struct Create {
+    /// Directory of the bundle
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub(super) bundle: PathBuf,
+    /// Socket that the terminal is sent to
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) console_socket: Option<PathBuf>,
+    /// File that the process id is written to
+    #[arg(long, value_name = "FILE")]
+    pub(super) pid_file: Option<PathBuf>,
+    /// Give the container an init that reaps for its program
+    #[arg(long)]
+    pub(super) init: bool,
+    /// Cover the old root instead of taking it away
+    #[arg(long)]
+    pub(super) no_pivot: bool,
+    /// Keep the session keyring of the caller
+    #[arg(long)]
+    pub(super) no_new_keyring: bool,
+    /// Pass on so many descriptors from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) preserve_fds: u32,
+    /// Name of the new container
+    pub(super) id: String,
+}
+
+#[derive(Args)]
+pub(super) struct Run {
+    /// Do not wait for it
+    #[arg(long, short)]
+    pub(super) detach: bool,
+    /// Do not delete it when it has ended
+    #[arg(long)]
+    pub(super) keep: bool,
+    #[command(flatten)]
+    pub(super) create: Create,
+}
+
+#[derive(Args)]
+pub(super) struct Exec {
+    /// File with the process, in the form of `process` in a configuration
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) process: Option<PathBuf>,
+    /// Working directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) cwd: Option<PathBuf>,
+    /// Add an environment variable, NAME=VALUE
+    #[arg(long, short, value_name = "ENV")]
+    pub(super) env: Vec<String>,
+    /// Give it a terminal
+    #[arg(long, short)]
+    pub(super) tty: bool,
+    /// User and group, UID[:GID]
+    #[arg(long, short, value_name = "USER")]
+    pub(super) user: Option<String>,
+    /// Add a supplementary group
+    #[arg(long, short = 'g', value_name = "GID")]
+    pub(super) additional_gids: Vec<u32>,
+    /// Add a capability
+    #[arg(long, short, value_name = "CAP")]
+    pub(super) cap: Vec<String>,
+    /// Keep it from gaining privileges
+    #[arg(long)]
+    pub(super) no_new_privs: bool,
+    /// Let it wait if the container is paused
+    #[arg(long)]
+    pub(super) ignore_paused: bool,
+    /// Do not wait for it
+    #[arg(long, short)]
+    pub(super) detach: bool,
+    /// File that the process id is written to
+    #[arg(long, value_name = "FILE")]
+    pub(super) pid_file: Option<PathBuf>,
+    /// Socket that the terminal is sent to
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) console_socket: Option<PathBuf>,
+    /// Pass on so many descriptors from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) preserve_fds: u32,
+    /// The container
+    pub(super) id: String,
+    /// Program and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) args: Vec<String>,
+}

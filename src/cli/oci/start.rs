@@ -1,0 +1,223 @@
+//! Processes: containers from bundles, and what joins them.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::args::{Create, Exec, Run};
+use super::named;
+use crate::cli::relay::{Signals, accompany, terminal_size};
+use crate::error;
+use crate::oci::runtime as document;
+use crate::runtime::bundle::{self, BundleOptions};
+use crate::runtime::{ExecOptions, Process, Stdio};
+use crate::sys::{fdpass, process as kernel};
+
+fn options<'a>(root: &'a Path, create: &'a Create, stdio: Stdio<'a>) -> BundleOptions<'a> {
+    BundleOptions {
+        root,
+        id: &create.id,
+        stdio,
+        init: create.init,
+        at_once: false,
+        preserved_fds: create.preserve_fds,
+        keep_keyring: create.no_new_keyring,
+        no_pivot: create.no_pivot,
+    }
+}
+
+/// Whether the process gets a terminal, with the checks of runc on what goes with one.
+fn terminal(process: &document::Process, socket: Option<&PathBuf>, detach: bool) -> Result<bool> {
+    let terminal = process.terminal;
+    if terminal && detach && socket.is_none() {
+        bail!(error::invalid(
+            "cannot allocate tty if runc will detach without setting console socket"
+        ));
+    }
+    if socket.is_some() && (!terminal || !detach) {
+        bail!(error::invalid(
+            "cannot use console socket if runc will not detach or allocate tty"
+        ));
+    }
+    Ok(terminal)
+}
+
+/// Descriptors to pass on must be the caller's: a number that it left free may be one of ours by now.
+fn check_preserved(count: u32) -> Result<()> {
+    let last = i32::try_from(count)
+        .unwrap_or(i32::MAX - 3)
+        .saturating_add(3);
+    match (3..last).find(|&number| !kernel::is_inherited(number)) {
+        Some(number) => Err(error::invalid(format!(
+            "descriptor {number} is to be preserved, but is not open"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// `create`.
+pub(super) fn create(root: &Path, create: &Create) -> Result<()> {
+    check_preserved(create.preserve_fds)?;
+    let bundle = bundle::open_bundle(&create.bundle)?;
+    let process = bundle.spec.process.clone().unwrap_or_default();
+    let stdio = if terminal(&process, create.console_socket.as_ref(), true)? {
+        Stdio::Terminal(process.console_size)
+    } else {
+        Stdio::Inherit
+    };
+    let created = bundle::create_from_bundle(bundle, options(root, create, stdio))
+        .context("unable to start container process")?;
+    hand_over(
+        &created,
+        create.console_socket.as_deref(),
+        create.pid_file.as_deref(),
+    )
+}
+
+/// `run`; returns the exit code.
+pub(super) fn run_container(root: &Path, run: &Run) -> Result<u8> {
+    let create = &run.create;
+    check_preserved(create.preserve_fds)?;
+    let bundle = bundle::open_bundle(&create.bundle)?;
+    let process = bundle.spec.process.clone().unwrap_or_default();
+    let has_terminal = terminal(&process, create.console_socket.as_ref(), run.detach)?;
+    let stdio = if has_terminal {
+        Stdio::Terminal(process.console_size.or_else(terminal_size))
+    } else {
+        Stdio::Inherit
+    };
+    let signals = if run.detach {
+        None
+    } else {
+        Some(Signals::block()?)
+    };
+    let options = BundleOptions {
+        at_once: true,
+        ..options(root, create, stdio)
+    };
+    let created =
+        bundle::create_from_bundle(bundle, options).context("unable to start container process")?;
+    hand_over(
+        &created,
+        create.console_socket.as_deref(),
+        create.pid_file.as_deref(),
+    )?;
+    let Some(signals) = signals else {
+        return Ok(0);
+    };
+    let code = accompany(&created, &signals);
+    if !run.keep {
+        bundle::delete(root, &create.id, true)?;
+    }
+    code
+}
+
+/// Gives away the terminal and writes the pid file.
+fn hand_over(process: &Process, socket: Option<&Path>, pid_file: Option<&Path>) -> Result<()> {
+    if let (Some(socket), Some(terminal)) = (socket, &process.terminal) {
+        let send = || -> io::Result<()> {
+            let stream = UnixStream::connect(socket)?;
+            fdpass::send(stream.as_fd(), b"/dev/ptmx", &[terminal.as_fd()])
+        };
+        send().with_context(|| format!("send the terminal to {}", socket.display()))?;
+    }
+    if let Some(file) = pid_file {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let new = file.with_file_name(format!(".{name}"));
+        let write = || -> io::Result<()> {
+            fs::write(&new, process.pid.as_raw_nonzero().to_string())?;
+            fs::rename(&new, file)
+        };
+        write().with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// `exec`; returns the exit code.
+pub(super) fn exec(root: &Path, exec: &Exec) -> Result<u8> {
+    check_preserved(exec.preserve_fds)?;
+    let container = named(
+        bundle::joinable(root, &exec.id, exec.ignore_paused),
+        &exec.id,
+    )?;
+    let process = process_to_join(exec, container.spec.process.clone().unwrap_or_default())?;
+    let has_terminal = terminal(&process, exec.console_socket.as_ref(), exec.detach)?;
+    let signals = if exec.detach {
+        None
+    } else {
+        Some(Signals::block()?)
+    };
+    let joined = container
+        .exec(ExecOptions {
+            process: &process,
+            stdio: if has_terminal {
+                Stdio::Terminal(process.console_size.or_else(terminal_size))
+            } else {
+                Stdio::Inherit
+            },
+            wait: false,
+            confined: true,
+            preserved_fds: exec.preserve_fds,
+            keep_keyring: false,
+        })
+        .context("exec failed: unable to start container process")?;
+    hand_over(
+        &joined,
+        exec.console_socket.as_deref(),
+        exec.pid_file.as_deref(),
+    )?;
+    match signals {
+        Some(signals) => accompany(&joined, &signals),
+        None => Ok(0),
+    }
+}
+
+/// The process of a file, or that of the container with what the flags change.
+fn process_to_join(exec: &Exec, own: document::Process) -> Result<document::Process> {
+    if let Some(path) = &exec.process {
+        let text = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+        let mut process: document::Process = serde_json::from_slice(&text)
+            .map_err(|error| error::invalid(format!("read {}: {error}", path.display())))?;
+        process.terminal |= exec.tty;
+        return Ok(process);
+    }
+    if exec.args.is_empty() {
+        bail!(error::invalid("process args cannot be empty"));
+    }
+    let mut process = own;
+    process.args.clone_from(&exec.args);
+    process.terminal = exec.tty;
+    process.console_size = None;
+    if let Some(cwd) = &exec.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    process.env.extend(exec.env.iter().cloned());
+    process.no_new_privileges |= exec.no_new_privs;
+    if let Some(user) = &exec.user {
+        // Strictly numbers: what is none must not become user 0 (CVE-2026-30892).
+        let id = |text: &str| {
+            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let number = digits.then(|| text.parse().ok()).flatten();
+            number.ok_or_else(|| error::invalid(format!("invalid user or group id {text:?}")))
+        };
+        match user.split_once(':') {
+            Some((uid, gid)) => {
+                process.user.uid = id(uid)?;
+                process.user.gid = id(gid)?;
+            }
+            None => process.user.uid = id(user)?,
+        }
+    }
+    process.user.additional_gids.extend(&exec.additional_gids);
+    if !exec.cap.is_empty() {
+        let sets = process.capabilities.get_or_insert_default();
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            set.extend(exec.cap.iter().cloned());
+        }
+    }
+    Ok(process)
+}
