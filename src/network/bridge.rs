@@ -80,6 +80,13 @@ pub struct Bridge {
     pub mtu: u32,
 }
 
+/// Returns whether the bridge of a network and its rules are there.
+pub fn is_whole(host: &Host, network: &Record) -> Result<bool> {
+    let link = route::link(&host.route, &network.bridge)?;
+    let is_up = link.is_some_and(|link| link.up);
+    Ok(is_up && firewall::is_there(&host.filter, &network.rules()?)?)
+}
+
 /// Sees to it that the bridge of a network, its addresses and rules are there.
 pub fn ensure(host: &Host, network: &Record) -> Result<Bridge> {
     ensure_all(host, network).map_err(explain)

@@ -7,7 +7,7 @@
 )]
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
@@ -51,6 +51,74 @@ pub fn open(protocol: Protocol) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Opens a socket that is told of what is removed from the rules of the calling thread's network namespace, by whomever.
+///
+/// One notice stands for one or several things that were removed together; it is [`receive`]d like an answer. What is only
+/// added wakes nobody: each start of a container adds rules, and each monitor has such a socket.
+pub fn open_removals() -> io::Result<OwnedFd> {
+    /// The multicast group of nf_tables (NFNLGRP_NFTABLES, the seventh) as a bit.
+    const GROUP: u32 = 1 << 6;
+    let socket = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(netlink::NETFILTER),
+    )?;
+    drop_additions(socket.as_fd())?;
+    rustix::net::bind(&socket, &netlink::SocketAddrNetlink::new(0, GROUP))?;
+    Ok(socket)
+}
+
+/// Makes a socket drop notices that do not begin with a removal.
+fn drop_additions(socket: BorrowedFd<'_>) -> io::Result<()> {
+    /// Where the kind of the message is within its header, and of that the half without the subsystem.
+    const KIND: u32 = if cfg!(target_endian = "little") { 4 } else { 5 };
+    /// Removals of tables, chains, rules, sets, elements, objects, flow tables (NFT_MSG_DEL…).
+    const REMOVALS: [u32; 7] = [2, 5, 8, 11, 14, 20, 24];
+    let instruction = |code: u32, k: u32, jt: usize| libc::sock_filter {
+        code: u16::try_from(code).unwrap_or_default(),
+        jt: u8::try_from(jt).unwrap_or_default(),
+        jf: 0,
+        k,
+    };
+    let count = REMOVALS.len();
+    let mut program = vec![instruction(
+        libc::BPF_LD | libc::BPF_B | libc::BPF_ABS,
+        KIND,
+        0,
+    )];
+    let jump = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    // From each to the last instruction, over those that follow and the one that drops.
+    program.extend(
+        REMOVALS
+            .iter()
+            .enumerate()
+            .map(|(at, kind)| instruction(jump, *kind, count - at)),
+    );
+    program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0));
+    program.push(instruction(libc::BPF_RET | libc::BPF_K, u32::MAX, 0));
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len()).unwrap_or_default(),
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the socket is open; the kernel reads one sock_fprog and copies the `len` instructions that it points to, all
+    // of which live over the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const filter).cast(),
+            libc::socklen_t::try_from(size_of_val(&filter)).unwrap_or_default(),
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Sends requests, which the kernel has carried out when this returns; what it says of them waits to be received.
 pub fn send(socket: BorrowedFd<'_>, requests: &[u8]) -> io::Result<()> {
     let sent =
@@ -79,7 +147,6 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], wait: bool) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd as _;
 
     #[test]
     fn a_request_is_answered() {

@@ -32,6 +32,7 @@ use crate::network::proxy::{Forward, Proxy};
 use crate::network::record::{DEFAULT, Defaults, Driver, Networks};
 
 mod conflict;
+mod heal;
 pub mod links;
 mod live;
 mod names;
@@ -51,6 +52,7 @@ pub struct Networking {
     bindings: Vec<Binding>,
     inside: Option<Inside>,
     proxy: Option<Proxy>,
+    watch: Option<heal::Watch>,
     /// Whether the container asks a name server of its own.
     resolves: bool,
     resolver: Option<Resolver>,
@@ -212,6 +214,11 @@ impl Networking {
         self.set_ways_out()?;
         self.publish(record)?;
         self.start_resolver(dirs, record)?;
+        match heal::Watch::new(dirs) {
+            Ok(watch) => self.watch = Some(watch),
+            // All else works without.
+            Err(error) => tracing::warn!("{error:#}"),
+        }
         self.tell_names(dirs, record)?;
         let (Some(host), Some(inside)) = (&self.host, &self.inside) else {
             return Ok(());
@@ -372,6 +379,7 @@ impl Networking {
             }
         }
         self.proxy = None;
+        self.watch = None;
         self.resolver = None;
         self.resolves = false;
         self.forget_flows();
@@ -472,6 +480,7 @@ impl Networking {
         proxy
             .into_iter()
             .chain(self.resolver.as_ref().map(Resolver::fd))
+            .chain(self.watch.as_ref().map(heal::Watch::fd))
     }
 
     /// Returns when something is due.
@@ -483,6 +492,7 @@ impl Networking {
 
     /// Does what can be done now.
     pub fn run(&mut self) {
+        self.heal();
         let proxy = self.proxy.as_mut().map_or(Ok(()), Proxy::run);
         let resolver = self.resolver.as_mut().map_or(Ok(()), Resolver::run);
         for (what, done) in [
