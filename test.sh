@@ -28,7 +28,7 @@ dockerd:docker.io
 fish:fish
 gzip:gzip
 ip:iproute2
-iptables-nft:iptables
+iptables-legacy:iptables
 nft:nftables
 openssl:openssl
 podman:podman

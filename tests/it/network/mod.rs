@@ -16,7 +16,10 @@ use std::time::Duration;
 use crate::sandbox::machine::Machine;
 use crate::sandbox::{Sandbox, wait_until};
 
+mod dns;
+mod place;
 mod ports;
+mod reach;
 mod robust;
 mod user;
 

@@ -1,0 +1,147 @@
+//! Who reaches a published port from where, and what others' firewalls do to it.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use super::place::Echo;
+use super::place::Place::{Container, Host, Router};
+use super::{Lan, ip};
+use crate::sandbox::{PATIENCE, wait_until};
+
+/// Lets packets between ports of a bridge pass through the host's firewall, or not.
+fn set_bridge_calls_firewall(lan: &Lan, calls: bool) {
+    let value = u8::from(calls);
+    lan.sandbox.shell(&format!(
+        "for name in iptables ip6tables; do
+           file=/proc/sys/net/bridge/bridge-nf-call-$name
+           [ ! -e $file ] || echo {value} > $file
+         done"
+    ));
+}
+
+#[test]
+fn what_bridges_tell_the_firewall_makes_no_difference() {
+    let lan = Lan::new();
+    lan.sandbox.ok(&["network", "create", "other"]);
+    lan.sleeper("web", &["-p", "8080:80", "-p", "8080:80/udp"]);
+    lan.sleeper("neighbour", &[]);
+    lan.sleeper("stranger", &["--network", "other"]);
+    let _web = Echo::new(&lan, Container("web"), 80);
+    let own = lan.address_in("web", "bridge");
+    for calls in [false, true] {
+        set_bridge_calls_firewall(&lan, calls);
+        let check = |place, address: &str, seen: &str| {
+            assert_eq!(
+                lan.peer(place, address),
+                seen,
+                "{address} from {place:?}, {calls}"
+            );
+            assert_eq!(
+                lan.udp_peer(place, address),
+                seen,
+                "{address} from {place:?}, {calls}"
+            );
+        };
+        check(Router, "10.99.0.1:8080", "10.99.0.2");
+        check(Host, "127.0.0.1:8080", "172.17.0.1");
+        check(Container("web"), "10.99.0.1:8080", "172.17.0.1");
+        check(Container("neighbour"), "10.99.0.1:8080", "172.17.0.1");
+        let neighbour = lan.address_in("neighbour", "bridge");
+        check(Container("neighbour"), &format!("{own}:80"), &neighbour);
+        lan.peer(Container("stranger"), "10.99.0.1:8080");
+    }
+}
+
+#[test]
+fn datagrams_are_answered_from_the_address_that_was_asked() {
+    let lan = Lan::new();
+    lan.sandbox
+        .inside(|| ip("address add 10.99.0.7/24 dev up0"));
+    lan.sleeper("web", &["-p", "8053:53/udp"]);
+    let _web = Echo::new(&lan, Container("web"), 53);
+    let check = |place, address: &str, seen: &str| {
+        assert_eq!(
+            lan.udp_peer(place, address),
+            seen,
+            "{address} from {place:?}"
+        );
+    };
+    check(Router, "10.99.0.1:8053", "10.99.0.2");
+    check(Router, "10.99.0.7:8053", "10.99.0.2");
+    // The host prefers its first address as the source, whatever it asks of its own.
+    check(Host, "10.99.0.7:8053", "10.99.0.1");
+    check(Host, "127.0.0.1:8053", "172.17.0.1");
+    check(Host, "[::1]:8053", "172.17.0.1");
+    check(Router, "[fd99::1]:8053", "172.17.0.1");
+}
+
+#[test]
+fn many_connections_pass_through_the_proxy_at_once() {
+    let lan = Lan::new();
+    lan.sleeper("web", &["-p", "8080:80"]);
+    let web = Echo::new(&lan, Container("web"), 80);
+    let to: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+    lan.at(Host, || {
+        let mut streams: Vec<TcpStream> = (0..200)
+            .map(|_| TcpStream::connect_timeout(&to, PATIENCE).unwrap())
+            .collect();
+        // One that sends much and reads nothing.
+        let slow = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
+        slow.set_nonblocking(true).unwrap();
+        while (&slow).write(&[7; 1 << 16]).is_ok() {}
+        for (number, stream) in streams.iter_mut().enumerate() {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            writeln!(stream, "number {number}").unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        for (number, mut stream) in streams.into_iter().enumerate() {
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            assert!(text.ends_with(&format!("\nnumber {number}\n")), "{text:?}");
+        }
+    });
+    // Nobody listens any more.
+    drop(web);
+    let refused = lan.at(Host, || {
+        let mut stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read(&mut [0]).unwrap_err().kind()
+    });
+    assert_eq!(refused, ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn rules_that_somebody_removes_come_back_by_themselves() {
+    let lan = Lan::new();
+    lan.sleeper("web", &["-p", "8080:80"]);
+    let _services = [
+        Echo::new(&lan, Container("web"), 80),
+        Echo::new(&lan, Router, 80),
+    ];
+    for command in ["nft flush ruleset", "nft delete table inet aril"] {
+        lan.sandbox.shell(command);
+        // These do not need what is gone.
+        assert_eq!(lan.peer(Router, "10.99.0.1:8080"), "10.99.0.2");
+        assert_eq!(lan.peer(Host, "127.0.0.1:8080"), "172.17.0.1");
+        wait_until("the shared rules are back", || {
+            let tables = lan.sandbox.shell("nft list tables");
+            tables.lines().any(|table| table == "table inet aril")
+        });
+        assert_eq!(lan.peer(Container("web"), "10.99.0.2:80"), "10.99.0.1");
+    }
+}
+
+#[test]
+fn a_legacy_firewall_that_drops_what_is_forwarded_lets_containers_through() {
+    let lan = Lan::new();
+    lan.sandbox.shell("iptables-legacy -P FORWARD DROP");
+    lan.sleeper("web", &["-p", "8080:80"]);
+    let _services = [
+        Echo::new(&lan, Container("web"), 80),
+        Echo::new(&lan, Router, 80),
+    ];
+    assert_eq!(lan.peer(Router, "10.99.0.1:8080"), "10.99.0.2");
+    assert_eq!(lan.peer(Container("web"), "10.99.0.2:80"), "10.99.0.1");
+    let rules = lan.sandbox.shell("iptables-legacy -S FORWARD");
+    assert!(rules.contains("-P FORWARD DROP"), "{rules}");
+}
