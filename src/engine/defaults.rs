@@ -150,7 +150,7 @@ mod tests {
         assert!(other.log_config.config.is_empty());
         // Options without a driver are those of the default one.
         let host = applied(r#"{"log-opts": {"max-size": "5m"}}"#, |host| {
-            host.log_config.kind = "json-file".to_owned()
+            host.log_config.kind = "json-file".to_owned();
         });
         assert_eq!(host.log_config.config["max-size"], "5m");
     }

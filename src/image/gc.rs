@@ -205,12 +205,7 @@ pub(crate) fn sweep(
     Ok(collected)
 }
 
-fn unneeded(
-    images: &Images,
-    table: &Table,
-    used: &[Digest],
-    leased: &[Digest],
-) -> Result<Garbage> {
+fn unneeded(images: &Images, table: &Table, used: &[Digest], leased: &[Digest]) -> Result<Garbage> {
     let mut needed = Needed::default();
     for record in &table.records {
         needed.image(images, &record.id);

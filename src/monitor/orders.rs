@@ -76,14 +76,16 @@ impl Monitor {
         self.running()?;
         let (dirs, record) = (&self.dirs, &self.record);
         self.network.connect(dirs, record, network, settings)?;
-        self.network_changed()
+        self.network_changed();
+        Ok(())
     }
 
     fn disconnect(&mut self, network: &str) -> Result<()> {
         self.running()?;
         let (dirs, record) = (&self.dirs, &self.record);
         self.network.disconnect(dirs, record, network)?;
-        self.network_changed()
+        self.network_changed();
+        Ok(())
     }
 
     fn renamed(&mut self) -> Result<()> {
@@ -92,12 +94,13 @@ impl Monitor {
             return Ok(());
         }
         self.network.rename(&self.dirs, &self.record)?;
-        self.network_changed()
+        self.network_changed();
+        Ok(())
     }
 
-    fn network_changed(&mut self) -> Result<()> {
+    fn network_changed(&mut self) {
         self.status.network = self.network.status(&self.record);
-        self.save()
+        self.save();
     }
 
     fn attach(&mut self, streams: Streams, descriptors: Vec<OwnedFd>) -> Result<()> {

@@ -88,7 +88,7 @@ fn many_connections_pass_through_the_proxy_at_once() {
         // One that sends much and reads nothing.
         let slow = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
         slow.set_nonblocking(true).unwrap();
-        while (&slow).write(&[7; 1 << 16]).is_ok() {}
+        while (&slow).write(&[7; 1 << 12]).is_ok() {}
         for (number, stream) in streams.iter_mut().enumerate() {
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             writeln!(stream, "number {number}").unwrap();
