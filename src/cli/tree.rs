@@ -23,6 +23,7 @@ pub const COMMON: &[&str] = &[
 pub static ROOT: &[Node] = &[
     Node::Group(&CONTAINER),
     Node::Group(&IMAGE),
+    Node::Group(&MANIFEST),
     Node::Group(&NETWORK),
     Node::Group(&SYSTEM),
     Node::Group(&VOLUME),
@@ -130,6 +131,15 @@ static IMAGE: Group = Group {
         Command(&transfer::SAVE, Some(verbs::transfer::save)),
         Command(&images::TAG, Some(verbs::images::tag)),
     ],
+};
+
+static MANIFEST: Group = Group {
+    name: "manifest",
+    about: "Manifests in registries",
+    nodes: &[Command(
+        &registry::MANIFEST_INSPECT,
+        Some(verbs::manifest::inspect),
+    )],
 };
 
 static NETWORK: Group = Group {

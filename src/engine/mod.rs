@@ -30,6 +30,7 @@ pub mod lifecycle;
 pub mod list;
 pub mod logs;
 pub mod machine;
+pub mod manifest;
 pub mod pull;
 pub mod push;
 pub mod registries;

@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod lifecycle;
 pub mod list;
 pub mod logs;
+pub mod manifest;
 pub mod monitor;
 pub mod prune;
 pub mod pull;
