@@ -109,6 +109,15 @@ impl Failed {
         self.options_of("run").code(code)
     }
 
+    /// Returns it as one that docker's client finds by itself.
+    #[must_use]
+    pub fn of_client(mut self) -> Failed {
+        for said in &mut self.errors {
+            said.engine = false;
+        }
+        self
+    }
+
     /// Returns it as one of the engine before there was a container; of one that says nothing, only the code stays.
     #[must_use]
     pub fn of_engine(self, command: &'static str) -> Failed {

@@ -23,6 +23,7 @@ pub const COMMON: &[&str] = &[
 pub static ROOT: &[Node] = &[
     Node::Group(&CONTAINER),
     Node::Group(&IMAGE),
+    Node::Group(&MANIFEST),
     Node::Group(&MIRROR),
     Node::Group(&NETWORK),
     Node::Group(&REGISTRY),
@@ -132,6 +133,15 @@ static IMAGE: Group = Group {
         Command(&transfer::SAVE, Some(verbs::transfer::save)),
         Command(&images::TAG, Some(verbs::images::tag)),
     ],
+};
+
+static MANIFEST: Group = Group {
+    name: "manifest",
+    about: "Manifests in registries",
+    nodes: &[Command(
+        &registry::MANIFEST_INSPECT,
+        Some(verbs::manifest::inspect),
+    )],
 };
 
 static MIRROR: Group = Group {

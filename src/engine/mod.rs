@@ -34,6 +34,7 @@ pub mod list;
 pub mod login;
 pub mod logs;
 pub mod machine;
+pub mod manifest;
 pub mod mirrors;
 pub mod networks;
 pub mod pull;

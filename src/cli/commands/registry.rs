@@ -66,6 +66,17 @@ pub struct PushArgs {
     pub reference: String,
 }
 
+/// Arguments of `manifest inspect`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ManifestInspectArgs {
+    /// What each image of it is, too
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Name, with or without a tag or digest.
+    #[arg(hide = true)]
+    pub reference: String,
+}
+
 /// Refuses `--disable-content-trust=false`: who asks for signatures to be checked must not get an unchecked image.
 ///
 /// Notary's signatures are all docker ever had here, and docker 29 has dropped them. The error is of kind `Invalid`.
@@ -162,6 +173,14 @@ pub const PUSH: Spec = Spec {
     paths: &["image push", "push"],
     arguments: Arguments::Exactly(1),
     ..spec("push", PushArgs::augment_args)
+};
+
+/// `manifest inspect`
+pub const MANIFEST_INSPECT: Spec = Spec {
+    about: "Show what a registry has under a name",
+    usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
+    arguments: Arguments::Exactly(1),
+    ..spec("inspect", ManifestInspectArgs::augment_args)
 };
 
 /// `login`

@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod list;
 pub mod login;
 pub mod logs;
+pub mod manifest;
 pub mod mirror;
 pub mod monitor;
 pub mod network;

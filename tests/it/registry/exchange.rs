@@ -84,6 +84,40 @@ fn what_is_pushed_can_be_pulled() {
 }
 
 #[test]
+fn manifests_are_shown_without_a_pull() {
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox);
+    let name = format!("{}/box:1", server.address);
+    sandbox.ok(&["tag", "busybox", &name]);
+    let said = sandbox.ok(&["push", &name]);
+    let digest = said
+        .lines()
+        .last()
+        .unwrap()
+        .split(' ')
+        .nth(2)
+        .unwrap()
+        .to_owned();
+    let shown = sandbox.ok(&["manifest", "inspect", &name]);
+    assert!(
+        shown.starts_with("{\n\t\"schemaVersion\": 2,\n\t\"mediaType\": "),
+        "{shown}"
+    );
+    let shown = sandbox.ok(&["manifest", "inspect", "-v", &name]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["Ref"], format!("{name}@{digest}"));
+    assert_eq!(shown["Descriptor"]["digest"], digest);
+    assert_eq!(shown["Descriptor"]["platform"]["os"], "linux");
+    assert_eq!(shown["OCIManifest"]["schemaVersion"], 2);
+    let missing = format!("{}/box:2", server.address);
+    let said = sandbox.fails(1, &["manifest", "inspect", &missing]);
+    assert!(
+        said.contains(&format!("no such manifest: {missing}")),
+        "{said}"
+    );
+}
+
+#[test]
 fn run_pulls_what_is_missing() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox);
