@@ -17,6 +17,7 @@ mod interop;
 mod lifecycle;
 mod oci;
 mod peers;
+mod refused;
 mod registry;
 mod restart;
 mod run;
