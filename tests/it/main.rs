@@ -37,6 +37,7 @@ mod network;
 mod oci;
 mod peers;
 mod ps;
+mod refused;
 mod registry;
 mod restart;
 mod run;
