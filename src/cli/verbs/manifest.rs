@@ -10,7 +10,7 @@ use crate::cli::commands::registry::ManifestInspectArgs;
 use crate::cli::face::Failed;
 use crate::cli::{interrupt, output};
 use crate::engine::manifest::{Shown, inspect as inspect_manifest};
-use crate::engine::registries::Access;
+use crate::engine::registries;
 use crate::oci::reference::Reference;
 
 /// `manifest inspect`
@@ -18,7 +18,7 @@ pub fn inspect(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
     let arguments: ManifestInspectArgs = command::arguments(matches)?;
     let reference = Reference::parse(&arguments.reference)?;
     let engine = engine(context)?;
-    let access = Access::default();
+    let access = registries::access(&engine)?;
     let shown = interrupt::guard(&access.cancel, || {
         inspect_manifest(&engine, &reference, arguments.verbose, &access)
     });
