@@ -21,7 +21,10 @@ use Treatment::{Honoured, Ignored, Pointless, Refused};
 
 /// All keys of dockerd 28, sorted.
 const KEYS: &[(&str, Treatment)] = &[
-    ("allow-direct-routing", Honoured),
+    (
+        "allow-direct-routing",
+        Ignored("only published ports are reached from outside"),
+    ),
     ("allow-nondistributable-artifacts", Pointless),
     ("api-cors-header", Pointless),
     (
@@ -29,8 +32,14 @@ const KEYS: &[(&str, Treatment)] = &[
         Refused("there are no plugins that could be asked for permission"),
     ),
     ("bip", Honoured),
-    ("bip6", Honoured),
-    ("bridge", Honoured),
+    (
+        "bip6",
+        Ignored("the default network chooses its IPv6 subnet itself"),
+    ),
+    (
+        "bridge",
+        Refused("the default network has a bridge of its own"),
+    ),
     ("bridge-accept-fwmark", Ignored("no mark is looked at")),
     ("builder", Pointless),
     ("cdi-spec-dirs", Ignored("devices are not looked up by CDI")),
@@ -46,8 +55,14 @@ const KEYS: &[(&str, Treatment)] = &[
     ("debug", Pointless),
     ("default-address-pools", Honoured),
     ("default-cgroupns-mode", Honoured),
-    ("default-gateway", Honoured),
-    ("default-gateway-v6", Honoured),
+    (
+        "default-gateway",
+        Ignored("the bridge is the gateway of the default network"),
+    ),
+    (
+        "default-gateway-v6",
+        Ignored("the bridge is the gateway of the default network"),
+    ),
     ("default-ipc-mode", Honoured),
     ("default-network-opts", Honoured),
     ("default-runtime", Pointless),
@@ -65,21 +80,39 @@ const KEYS: &[(&str, Treatment)] = &[
     ("features", Pointless),
     ("firewall-backend", Pointless),
     ("fixed-cidr", Honoured),
-    ("fixed-cidr-v6", Honoured),
+    (
+        "fixed-cidr-v6",
+        Ignored("the default network chooses its IPv6 subnet itself"),
+    ),
     ("graph", Honoured),
     ("group", Pointless),
-    ("host-gateway-ip", Honoured),
-    ("host-gateway-ips", Honoured),
+    (
+        "host-gateway-ip",
+        Ignored("host-gateway is the address of the container's bridge"),
+    ),
+    (
+        "host-gateway-ips",
+        Ignored("host-gateway is the address of the container's bridge"),
+    ),
     ("hosts", Pointless),
     ("icc", Honoured),
     ("init", Honoured),
     ("init-path", Ignored("the init is built in")),
     ("insecure-registries", Honoured),
     ("ip", Honoured),
-    ("ip-forward", Honoured),
-    ("ip-forward-no-drop", Honoured),
+    (
+        "ip-forward",
+        Ignored("networks need packets to be forwarded"),
+    ),
+    (
+        "ip-forward-no-drop",
+        Ignored("what the host forwards otherwise is left to its own rules"),
+    ),
     ("ip-masq", Honoured),
-    ("ip6tables", Honoured),
+    (
+        "ip6tables",
+        Ignored("rules are made for both families, or with iptables for none"),
+    ),
     ("iptables", Honoured),
     ("ipv6", Honoured),
     ("labels", Honoured),
@@ -121,7 +154,10 @@ const KEYS: &[(&str, Treatment)] = &[
     ("tlscert", Pointless),
     ("tlskey", Pointless),
     ("tlsverify", Pointless),
-    ("userland-proxy", Honoured),
+    (
+        "userland-proxy",
+        Ignored("published ports are served on loopback in any case"),
+    ),
     (
         "userland-proxy-path",
         Ignored("ports are published without a program of docker's"),
@@ -132,6 +168,11 @@ const KEYS: &[(&str, Treatment)] = &[
     ),
     ("validate", Pointless),
 ];
+
+/// Returns what a switch is where the file does not name it.
+pub fn is_on_by_default(key: &str) -> bool {
+    matches!(key, "ip-forward" | "ip6tables" | "userland-proxy")
+}
 
 /// Returns what becomes of a key; nothing if no such key is known.
 pub fn treatment(key: &str) -> Option<Treatment> {

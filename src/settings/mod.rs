@@ -390,7 +390,8 @@ fn place(text: &str, key: &str, value: Option<&str>, what: String, remedy: Strin
 fn classify(settings: &mut Settings, document: &Map<String, Value>) {
     for (key, value) in document {
         let empty = match value {
-            Value::Null | Value::Bool(false) => true,
+            Value::Null => true,
+            Value::Bool(value) => *value == keys::is_on_by_default(key),
             Value::String(text) => text.is_empty(),
             Value::Array(list) => list.is_empty(),
             Value::Object(map) => map.is_empty(),
@@ -563,6 +564,11 @@ mod tests {
                 "storage-driver zfs has no effect: layers are stacked by overlayfs",
                 "debug stands there twice: the last one counts",
             ]
+        );
+        let settings = read(r#"{"userland-proxy": false, "ip6tables": true}"#).unwrap();
+        assert_eq!(
+            settings.ignored,
+            ["userland-proxy has no effect: published ports are served on loopback in any case"]
         );
         let settings = read(r#"{"userns-remap": "default", "selinux-enabled": false}"#).unwrap();
         let error = settings.check_isolation().unwrap_err();

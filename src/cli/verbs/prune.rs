@@ -8,7 +8,7 @@ use crate::cli::commands::PruneArgs;
 use crate::cli::commands::system::SystemPruneArgs;
 use crate::cli::face::Failed;
 use crate::cli::output;
-use crate::engine::{images as engine_images, lifecycle, volumes};
+use crate::engine::{images as engine_images, lifecycle, networks, volumes};
 use crate::error;
 
 /// `container prune`
@@ -44,6 +44,8 @@ pub fn system(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     let containers = lifecycle::prune(&engine, &filters).map_err(Failed::engine)?;
     output::out(&removed("Deleted Containers:", &containers.removed))?;
     let mut bytes = containers.bytes;
+    let names = networks::prune(&engine, &filters).map_err(Failed::engine)?;
+    output::out(&removed("Deleted Networks:", &names))?;
     if arguments.volumes {
         let volumes = volumes::prune(&engine, &filters).map_err(Failed::engine)?;
         output::out(&removed("Deleted Volumes:", &volumes.removed))?;
