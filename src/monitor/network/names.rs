@@ -13,7 +13,7 @@ use crate::network::files;
 use crate::network::firewall;
 use crate::network::netlink::{Socket, is_refused, route};
 use crate::sys::netlink::Protocol;
-use crate::sys::{netns, process};
+use crate::sys::netns;
 
 /// The name by which programs that know docker of other systems look for the host.
 const HOST_NAME: &str = "host.docker.internal";
@@ -62,8 +62,6 @@ impl Networking {
         // The container's process does so too, but perhaps later.
         route::set_up(&inside.route, LOOPBACK, true)?;
         let (sockets, filter) = netns::inside(inside.namespace.as_fd(), || {
-            // The container does so too, at a time of its own.
-            process::loopback_up().context("bring up the loopback interface")?;
             let sockets = Sockets::open().context("open the sockets of the name server")?;
             anyhow::Ok((sockets, Socket::open(Protocol::Netfilter)?))
         })
