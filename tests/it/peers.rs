@@ -337,6 +337,13 @@ fn remove_cgroups(name: &str) {
             !top.exists()
         });
     }
+    // Where a hierarchy is not mounted, podman leaves a plain folder with a file.
+    for entry in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        let folder = entry.path().join(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+    }
 }
 
 fn remove_below(cgroup: &Path) {
