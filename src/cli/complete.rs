@@ -292,8 +292,12 @@ fn images(engine: &Engine) -> Vec<String> {
         .collect()
 }
 
-fn networks(_: &Engine) -> Vec<String> {
-    ["bridge", "host", "none"].map(str::to_owned).to_vec()
+fn networks(engine: &Engine) -> Vec<String> {
+    let Ok(networks) = engine.networks() else {
+        return Vec::new();
+    };
+    let all = networks.list().unwrap_or_default().into_iter();
+    all.map(|network| network.document.name).collect()
 }
 
 #[cfg(test)]
