@@ -12,6 +12,7 @@ use oci_spec::image::Digest;
 
 use super::{Engine, repair, usage};
 use crate::container::{Container, short};
+use crate::image::layers::heal;
 use crate::image::{check as image_check, gc};
 use crate::{error, store};
 
@@ -119,6 +120,8 @@ pub fn check(engine: &Engine, options: CheckOptions) -> Result<Report> {
         for problem in &mut report.problems {
             problem.outcome = cure(engine, &problem.cure, &busy);
         }
+        // What is sound now shall outlive a power cut.
+        heal::sync(&engine.images)?;
     }
     report.leftovers = leftovers(engine, options.repair)?;
     Ok(report)

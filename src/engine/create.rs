@@ -21,6 +21,7 @@ use crate::image::gc::{self, Lease};
 use crate::image::{Image, apply, snapshot, tarball};
 use crate::monitor::removal;
 use crate::oci::image::host_architecture;
+use crate::oci::platform::Platform;
 use crate::sys::rooted::Root;
 use crate::{error, event};
 
@@ -38,28 +39,48 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
-/// Makes a container; without `name` it gets one.
+/// What comes beside the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CreateOptions<'a> {
+    /// Its name; without one it gets one.
+    pub name: Option<&'a str>,
+    /// The platform that the image must be for; none is whatever it is for.
+    pub platform: Option<&'a Platform>,
+}
+
+/// Makes a container.
 ///
 /// Errors: `NotFound` if the image, or a container that is referred to, does not exist; `Conflict` if the name is taken;
 /// `Invalid` for whatever is wrong with the request.
-pub fn create(engine: &Engine, request: ContainerCreate, name: Option<&str>) -> Result<Created> {
+pub fn create(
+    engine: &Engine,
+    request: ContainerCreate,
+    options: CreateOptions<'_>,
+) -> Result<Created> {
+    let CreateOptions { name, platform } = options;
     if let Some(name) = name {
         names::validate(name)?;
     }
     let image = engine.images.resolve(&request.config.image)?.image;
+    if let Some(platform) = platform {
+        check_platform(&request.config.image, &image, platform)?;
+    }
     let _lease = Lease::on_image(&engine.images, &image)?;
     gc::remove_relics(&engine.images)?;
     repair::run_directories(engine)?;
     let draft = engine.containers.draft()?;
     let mut new_volumes = Vec::new();
-    let created = fill(engine, request, &image, draft.path(), &mut new_volumes).and_then(
-        |(mut record, warnings)| {
+    let created =
+        fill(engine, request, &image, draft.path(), &mut new_volumes).and_then(|mut record| {
             insert(engine, &mut record, draft.path(), name)?;
-            Ok((record, warnings))
-        },
-    );
+            Ok(record)
+        });
     match created {
-        Ok((record, warnings)) => {
+        Ok(record) => {
+            let warnings = match platform {
+                Some(_) => Vec::new(),
+                None => platform_warning(&image).into_iter().collect(),
+            };
             let id = record.id.clone();
             for volume in &new_volumes {
                 let driver = [("driver".to_owned(), "local".to_owned())].into();
@@ -94,8 +115,7 @@ fn fill(
     image: &Image,
     draft: &Path,
     new_volumes: &mut Vec<String>,
-) -> Result<(Record, Vec<String>)> {
-    let warnings = platform_warning(image);
+) -> Result<Record> {
     let defaults = image.config.config.clone().unwrap_or_default();
     let mut config = merge::with_image(request.config, &defaults)?;
     let mut host = request.host_config;
@@ -146,20 +166,30 @@ fn fill(
         networking_config,
         mounts: points,
     };
-    Ok((record, warnings))
+    Ok(record)
 }
 
-fn platform_warning(image: &Image) -> Vec<String> {
+fn check_platform(reference: &str, image: &Image, platform: &Platform) -> Result<()> {
+    if platform.has(&image.config) {
+        return Ok(());
+    }
+    Err(error::not_found(format!(
+        "image with reference {reference} was found but its platform ({}/{}) does not match the specified platform ({platform})",
+        image.config.os, image.config.architecture
+    )))
+}
+
+fn platform_warning(image: &Image) -> Option<String> {
     let (arch, _) = host_architecture();
     let theirs = image.config.architecture.as_str();
     if theirs.is_empty() || theirs == arch {
-        return Vec::new();
+        return None;
     }
-    vec![format!(
+    Some(format!(
         "The requested image's platform ({}/{theirs}) does not match the detected host platform (linux/{arch}) \
          and no specific platform was requested",
         image.config.os
-    )]
+    ))
 }
 
 /// References to other containers are kept as ids: names may move.

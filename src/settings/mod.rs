@@ -395,7 +395,7 @@ fn classify(settings: &mut Settings, document: &Map<String, Value>) {
             Value::String(text) => text.is_empty(),
             Value::Array(list) => list.is_empty(),
             Value::Object(map) => map.is_empty(),
-            _ => false,
+            Value::Number(_) => false,
         };
         match keys::treatment(key) {
             _ if empty => {}

@@ -555,3 +555,26 @@ fn quiet_detach_keys_and_signal_proxy_are_taken() {
     assert_ne!(running.end().code, 0);
     assert_eq!(sandbox.inspect("box", "{{.State.Status}}"), "running");
 }
+
+#[test]
+fn an_image_of_another_platform_is_refused_when_one_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let run = |platform: &str| {
+        sandbox.aril(&[
+            "run",
+            "--rm",
+            "--pull",
+            "never",
+            "--platform",
+            platform,
+            "busybox",
+            "echo",
+            "hi",
+        ])
+    };
+    run("linux/s390x").fails(
+        125,
+        "image with reference busybox was found but its platform (linux/amd64) does not match the specified platform (linux/s390x)",
+    );
+    run("linux/amd64").says("hi");
+}

@@ -166,8 +166,18 @@ fn make(
     };
     check_reference(&request.config.image).map_err(|error| code(Failed::from(error)))?;
     let name = Some(options.name.as_str()).filter(|name| !name.is_empty());
-    fetch(engine, &request.config.image, options, command)?;
-    let created = create::create(engine, request.clone(), name).map_err(failed)?;
+    let platform = super::pull::platform(&options.platform)?;
+    fetch(
+        engine,
+        &request.config.image,
+        (options, platform.as_ref()),
+        command,
+    )?;
+    let named = create::CreateOptions {
+        name,
+        platform: platform.as_ref(),
+    };
+    let created = create::create(engine, request.clone(), named).map_err(failed)?;
     warn(&created.warnings);
     if let Some(cidfile) = cidfile {
         cidfile.write(&created.id)?;
@@ -179,14 +189,13 @@ fn make(
 fn fetch(
     engine: &Engine,
     image: &str,
-    options: &CreateOptions,
+    (options, platform): (&CreateOptions, Option<&Platform>),
     command: &'static str,
 ) -> Result<(), Failed> {
-    let platform = super::pull::platform(&options.platform)?;
     let wanted = match flags::pull_policy(&options.pull)? {
         Pull::Never => false,
         Pull::Always => true,
-        Pull::Missing => is_missing(engine, image, platform.as_ref()),
+        Pull::Missing => is_missing(engine, image, platform),
     };
     // An id leads to no registry.
     let Some(reference) = Reference::parse(image).ok().filter(|_| wanted) else {
@@ -198,7 +207,7 @@ fn fetch(
         output::err(&format!("Unable to find image '{name}' locally\n"));
     }
     let pull = PullOptions {
-        platform,
+        platform: platform.cloned(),
         all_tags: false,
     };
     let to = if options.quiet {
