@@ -1,7 +1,7 @@
 //! The journal of events: one JSON line per event, appended by whoever does the thing, read by anybody.
 //!
 //! A line is written by one `write` to a file opened for appending, so lines of several processes never mix. The file is
-//! turned over at [`JOURNAL_MAX_BYTES`]; one older file is kept.
+//! turned over at `JOURNAL_MAX_BYTES`; one older file is kept.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

@@ -1,7 +1,7 @@
 //! The cgroup of a container on v1, hybrid and v2 hosts: create with limits, enter, update, remove.
 //!
 //! A cgroup is named by its path below the root of every hierarchy (`/aril/ID`). Writing directories and files is all that
-//! happens here; which values go where is decided by the pure plans of [`v1`] and [`v2`]. Freezing, killing and listing
+//! happens here; which values go where is decided by the pure plans of `v1` and `v2`. Freezing, killing and listing
 //! are in [`control`], reading in [`stats`].
 //!
 //! A process enters by itself: on v1 it writes `0` to the `tasks` file of each hierarchy. Since kernel 5.5 a thread that

@@ -1,6 +1,6 @@
 //! The way to a journal or a syslog daemon: a socket that never blocks, and what waits for it.
 //!
-//! A daemon that goes away is looked for again, at most once per [`RETRY`]; what is said meanwhile waits like everything
+//! A daemon that goes away is looked for again, at most once per `RETRY`; what is said meanwhile waits like everything
 //! that is not taken. Only at the start of the container a daemon must be there.
 
 use std::collections::VecDeque;
