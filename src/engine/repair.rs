@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::{Engine, lifecycle};
-use crate::container::{Container, ExitStatus, NetworkStatus, Phase};
+use crate::container::{Container, ExitStatus, NetworkStatus, Phase, Status};
 use crate::monitor::{bring_up, health, network, removal, restart};
 use crate::{error, event, store};
 
@@ -30,10 +30,14 @@ pub fn container(engine: &Engine, container: Container) -> Result<Container> {
     if engine.containers.is_monitored(id)? {
         return Ok(container);
     }
-    let again = repair(engine, id)
+    let done = repair(engine, id)
         .with_context(|| format!("repair container {}", container.record.name))?;
-    let repaired = engine.containers.get(id)?;
-    if !again {
+    let mut repaired = engine.containers.get(id)?;
+    if let Some(status) = done.unsaved {
+        repaired.status = status;
+        return Ok(repaired);
+    }
+    if !done.again {
         return Ok(repaired);
     }
     if let Err(error) = lifecycle::start_again(engine, &repaired) {
@@ -98,14 +102,22 @@ fn is_id(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns whether the container is to start again.
-fn repair(engine: &Engine, id: &str) -> Result<bool> {
+/// What a repair came to.
+#[derive(Debug, Default)]
+struct Repaired {
+    /// Whether the container is to start again.
+    again: bool,
+    /// Its status, if the disk is full; a later repair will write it.
+    unsaved: Option<Status>,
+}
+
+fn repair(engine: &Engine, id: &str) -> Result<Repaired> {
     let Some(_lock) = engine.containers.try_lock(id)? else {
-        return Ok(false);
+        return Ok(Repaired::default());
     };
     let container = engine.containers.get(id)?;
     if !container.status.phase.needs_monitor() {
-        return Ok(false);
+        return Ok(Repaired::default());
     }
     let (record, mut status) = (container.record, container.status);
     removal::clear_cgroup(&status.cgroup)?;
@@ -122,7 +134,17 @@ fn repair(engine: &Engine, id: &str) -> Result<bool> {
     status.exit_code = died.code();
     status.finished_at = Some(Timestamp::now());
     health::end(&mut status.health);
-    engine.containers.set_status(id, &status)?;
+    match engine.containers.set_status(id, &status) {
+        // Who wants to remove containers, to have room again, must not be stopped by that.
+        Err(error) if is_full(&error) => {
+            tracing::warn!("repair container {}: {}", record.name, error::line(&error));
+            return Ok(Repaired {
+                again: false,
+                unsaved: Some(status),
+            });
+        }
+        written => written?,
+    }
     let mut attributes = removal::attributes(&record);
     attributes.insert("exitCode".to_owned(), died.code().to_string());
     event::record(&engine.dirs, "container", "die", id, attributes);
@@ -153,5 +175,19 @@ fn repair(engine: &Engine, id: &str) -> Result<bool> {
         "repaired container {}: {why} while it ran; it is {done}",
         record.name
     );
-    Ok(again)
+    Ok(Repaired {
+        again,
+        unsaved: None,
+    })
+}
+
+/// Returns whether an error says that a disk, or somebody's share of it, is full.
+fn is_full(error: &anyhow::Error) -> bool {
+    let full = [libc::ENOSPC, libc::EDQUOT].map(Some);
+    error.chain().any(|cause| {
+        let of_std = cause.downcast_ref::<std::io::Error>();
+        let of_rustix = cause.downcast_ref::<rustix::io::Errno>();
+        full.contains(&of_std.and_then(std::io::Error::raw_os_error))
+            || full.contains(&of_rustix.map(|errno| errno.raw_os_error()))
+    })
 }

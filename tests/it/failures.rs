@@ -143,7 +143,7 @@ fn a_full_disk() {
         "busybox",
         "sh",
         "-c",
-        "head -c 20000000 /dev/zero > /large; echo $?",
+        "dd if=/dev/zero of=/large bs=100000 count=200; echo $?",
     ]);
     assert!(ran.err.contains("No space left on device"), "{ran:?}");
     let ran = on_disk(&["commit", "box", "new"]);
