@@ -103,7 +103,7 @@ fn a_full_disk() {
             &disk,
             Some("tmpfs"),
             MsFlags::empty(),
-            Some("size=5m"),
+            Some("size=8m"),
         )
         .unwrap();
     });

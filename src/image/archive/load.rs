@@ -246,7 +246,15 @@ fn receive(images: &Images, layer: &PlannedLayer, progress: &Sender<Progress>) -
     // What a process before has stored of it is not read again.
     io::copy(&mut (&mut counted).take(part.offset()), &mut io::sink())
         .context("read the archive")?;
-    layers::unpack::receive(images, part, counted, expected)
+    let received = layers::unpack::receive(images, part, counted, expected);
+    if received.is_err()
+        && let Some(blob) = &layer.blob
+        && let Err(error) = blobs::forget_part(images, blob.digest())
+    {
+        // What has come so far is in the archive all the same, and the disk may be full.
+        tracing::warn!("{}", crate::error::line(&error));
+    }
+    received
 }
 
 /// Reports what is read through it.
