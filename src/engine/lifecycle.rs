@@ -116,8 +116,8 @@ fn stop_for(
         told,
     });
     match stopped {
-        // Its end came before the request, and with it the monitor's.
-        Err(error) if error.is::<client::Gone>() => {}
+        // Its end came before the request, and with it the monitor's, or soon.
+        Err(error) if error.is::<client::Gone>() || error::is(&error, error::Kind::Conflict) => {}
         stopped => stopped?,
     }
     connection.wait_gone()?;

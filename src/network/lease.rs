@@ -68,8 +68,11 @@ fn living(dirs: &Dirs, leases: &Path) -> Result<BTreeSet<IpAddr>> {
         else {
             continue;
         };
-        let owner = std::fs::read_link(entry.path())
-            .with_context(|| format!("read {}", entry.path().display()))?;
+        let owner = match std::fs::read_link(entry.path()) {
+            // It was given back meanwhile, which takes no lock.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            owner => owner.with_context(|| format!("read {}", entry.path().display()))?,
+        };
         let lives = FileLock::is_held(&dirs.monitor_lock(&owner.to_string_lossy()))?;
         if lives {
             taken.insert(address);
