@@ -155,7 +155,8 @@ fn check(command: &mut Command) -> Result<()> {
         .with_context(|| format!("run {}", command.get_program().display()))?;
     if !output.status.success() {
         bail!(
-            "{command:?}: {}",
+            "{command:?}: {}, {}",
+            output.status,
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }

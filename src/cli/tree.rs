@@ -68,6 +68,7 @@ pub static ROOT: &[Node] = &[
     Command(&containers::UPDATE, Some(verbs::update::run)),
     Command(&system::VERSION, Some(version::run)),
     Command(&lifecycle::WAIT, Some(verbs::lifecycle::wait)),
+    Command(&inspect::WHY, Some(verbs::why::run)),
     Hidden(&complete::COMPLETE, complete::run),
     Hidden(&foreign::CONFIG, foreign::of_swarm),
     Hidden(&foreign::CONTEXT, foreign::context),
@@ -114,6 +115,7 @@ static CONTAINER: Group = Group {
         Command(&lifecycle::UNPAUSE, Some(verbs::lifecycle::unpause)),
         Command(&containers::UPDATE, Some(verbs::update::run)),
         Command(&lifecycle::WAIT, Some(verbs::lifecycle::wait)),
+        Command(&inspect::WHY, Some(verbs::why::run)),
     ],
 };
 

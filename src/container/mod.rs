@@ -128,6 +128,8 @@ pub struct Status {
     pub restart_count: u32,
     /// Whether somebody stopped it, so that no policy starts it again.
     pub stopped_by_user: bool,
+    /// Who asked the last run to end, and how.
+    pub ended_by: Option<EndedBy>,
     /// The cgroup of the last run, for whoever cleans up after a crash.
     pub cgroup: String,
     /// The boot in which the last run began.
@@ -136,6 +138,24 @@ pub struct Status {
     pub health: Option<Health>,
     /// Addresses and ports of the present run.
     pub network: NetworkStatus,
+}
+
+/// A request to end a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndedBy {
+    /// The signal that was sent.
+    pub signal: i32,
+    /// The process that asked, as the host numbers it; 0 for the machine, when it goes down.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// Its command line; empty if it was gone already.
+    pub command: String,
+    /// Whether it took SIGKILL, `timeout_s` seconds later.
+    pub ignored: bool,
+    /// How long the program had.
+    pub timeout_s: i64,
 }
 
 /// What a container that runs has of networks.

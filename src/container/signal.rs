@@ -34,9 +34,31 @@ pub fn parse(text: &str) -> Result<i32> {
         .ok_or_else(refuse)
 }
 
+/// Returns a signal's name: `SIGKILL`, `SIGRTMIN+3`; for what is none, its number.
+pub fn name(number: i32) -> String {
+    match (Signal::try_from(number), number) {
+        (Ok(signal), _) => signal.as_str().to_owned(),
+        (_, 34) => "SIGRTMIN".to_owned(),
+        (_, 35..=64) => format!("SIGRTMIN+{}", number - 34),
+        _ => format!("signal {number}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_names() {
+        for (number, text) in [
+            (9, "SIGKILL"),
+            (34, "SIGRTMIN"),
+            (37, "SIGRTMIN+3"),
+            (70, "signal 70"),
+        ] {
+            assert_eq!(name(number), text);
+        }
+    }
 
     #[test]
     fn signals_have_names_and_numbers() {

@@ -64,13 +64,19 @@ fn start_for(
     }))
 }
 
-/// Sends a signal, given as `KILL`, `SIGKILL` or `9`, to the first process of a running container.
+/// Sends a signal, given as `KILL`, `SIGKILL` or `9`, to the first process of a running container. After SIGKILL waits until
+/// nothing of the container runs, as docker does: who looks at it next sees its end.
 pub fn kill(engine: &Engine, text: &str, signal: &str) -> Result<()> {
     let kill = || {
         let container = engine.container(text)?;
         let number = signal::parse(signal)?;
         running(&container)?;
-        monitor(engine, &container)?.request(&Request::Signal(number))
+        let connection = monitor(engine, &container)?;
+        connection.request(&Request::Signal(number))?;
+        if number != libc::SIGKILL {
+            return Ok(());
+        }
+        connection.wait_gone()
     };
     kill().with_context(|| format!("cannot kill container: {text}"))
 }

@@ -49,6 +49,7 @@ pub mod top;
 pub mod update;
 pub mod usage;
 pub mod volumes;
+pub mod why;
 
 /// What every operation needs: where things are, and what the administrator has configured.
 #[derive(Debug)]

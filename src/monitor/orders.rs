@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::control::{ExecRequest, Reply, Request, Streams};
 use super::peers::Waits;
 use super::supervise::{Monitor, Stage};
-use crate::container::Phase;
+use crate::container::{EndedBy, Phase};
 use crate::docker::network::EndpointSettings;
 use crate::error;
 
@@ -35,7 +35,7 @@ impl Monitor {
             }
             Request::Exec(request) => self.exec(number, *request, &descriptors),
             Request::Signal(signal) => {
-                let sent = self.kill(signal);
+                let sent = self.kill(number, signal);
                 self.peers.answer_done(number, sent);
             }
             Request::Stop {
@@ -145,7 +145,7 @@ impl Monitor {
     }
 
     /// A signal by hand: also how a user stops a container that would start again.
-    fn kill(&mut self, signal: i32) -> Result<()> {
+    fn kill(&mut self, number: u64, signal: i32) -> Result<()> {
         let configured = crate::container::signal::parse(&self.record.config.stop_signal).ok();
         let ends =
             signal == libc::SIGKILL || configured.is_none_or(|configured| configured == signal);
@@ -156,6 +156,12 @@ impl Monitor {
         }
         self.signal(signal)?;
         self.status.stopped_by_user = true;
+        if ends {
+            self.status.ended_by = Some(EndedBy {
+                signal,
+                ..self.asker(number)
+            });
+        }
         self.is_last |= ends;
         if ends && self.status.phase == Phase::Paused {
             self.thaw()?;
@@ -165,6 +171,24 @@ impl Monitor {
         Ok(())
     }
 
+    /// Who a client is, for whoever asks later why the container has ended.
+    fn asker(&self, number: u64) -> EndedBy {
+        let Some(peer) = self.peers.credentials(number) else {
+            return EndedBy::default();
+        };
+        let pid = peer.pid.as_raw_pid();
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<_> = (command.split(|byte| *byte == 0))
+            .map(String::from_utf8_lossy)
+            .collect();
+        EndedBy {
+            pid,
+            uid: peer.uid.as_raw(),
+            command: words.join(" ").trim_end().to_owned(),
+            ..EndedBy::default()
+        }
+    }
+
     /// The machine goes down, or somebody asks this process to end: the program may end in its own way, and that is not a
     /// stop by its user, so that a policy brings it back after the next boot.
     pub(super) fn shut_down(&mut self) -> Result<()> {
@@ -172,11 +196,13 @@ impl Monitor {
         match self.stage {
             Stage::Running(_) => {
                 let configured = crate::container::signal::parse(&self.record.config.stop_signal);
-                self.stop(
-                    configured.unwrap_or(libc::SIGTERM),
-                    SHUTDOWN_TIMEOUT_S,
-                    false,
-                )
+                let signal = configured.unwrap_or(libc::SIGTERM);
+                self.status.ended_by = Some(EndedBy {
+                    signal,
+                    timeout_s: SHUTDOWN_TIMEOUT_S,
+                    ..EndedBy::default()
+                });
+                self.stop(signal, SHUTDOWN_TIMEOUT_S, false)
             }
             Stage::Restarting { .. } => {
                 self.stop_waiting();
@@ -203,6 +229,11 @@ impl Monitor {
             return self.peers.answer_done(number, Ok(()));
         }
         self.is_last = true;
+        self.status.ended_by = Some(EndedBy {
+            signal,
+            timeout_s,
+            ..self.asker(number)
+        });
         self.peers.set_waits(number, Waits::Stop);
         if let Err(error) = self.stop(signal, timeout_s, told) {
             self.peers.set_waits(number, Waits::Nothing);

@@ -71,6 +71,12 @@ impl Peers {
         }
     }
 
+    /// Returns who connected as this client.
+    pub fn credentials(&self, number: u64) -> Option<rustix::net::UCred> {
+        let peer = self.peers.iter().find(|peer| peer.number == number)?;
+        rustix::net::sockopt::socket_peercred(&peer.socket).ok()
+    }
+
     /// Returns what the clients are waited for with: their numbers and sockets.
     pub fn waiting(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>, PollFlags)> {
         self.peers

@@ -161,6 +161,7 @@ impl Monitor {
             0
         };
         self.status.stopped_by_user = false;
+        self.status.ended_by = None;
         self.bring_up()?;
         if attach.is_some() {
             self.peers.set_waits(number, Waits::Exit);
@@ -365,6 +366,9 @@ impl Monitor {
             && stopping.kill_at.is_some_and(|at| at <= now)
         {
             stopping.kill_at = None;
+            if let Some(by) = &mut self.status.ended_by {
+                by.ignored = true;
+            }
             self.signal(libc::SIGKILL)?;
             self.event("kill", &[("signal", libc::SIGKILL.to_string())]);
         }

@@ -115,8 +115,8 @@ fn signals_by_name_and_number() {
     assert_eq!(sandbox.inspect("box", STATE), "running 0");
     let error = sandbox.fails(1, &["kill", "-s", "NOSUCH", "box"]);
     assert!(error.contains("NOSUCH"), "{error}");
+    // After SIGKILL the end is waited for.
     sandbox.ok(&["kill", "box"]);
-    sandbox.wait_for_status("box", "exited");
     assert_eq!(sandbox.inspect("box", STATE), "exited 137");
     let error = sandbox.fails(1, &["kill", "box"]);
     assert!(

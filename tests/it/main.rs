@@ -53,3 +53,4 @@ mod tree;
 mod update;
 mod v2;
 mod volumes;
+mod why;

@@ -121,6 +121,14 @@ pub struct PortArgs {
     pub port: Option<String>,
 }
 
+/// Arguments of `why`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct WhyArgs {
+    /// Name or id.
+    #[arg(hide = true)]
+    pub container: String,
+}
+
 /// Arguments of `diff`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DiffArgs {
@@ -176,6 +184,15 @@ pub const PORT: Spec = Spec {
     paths: &["container port", "port"],
     arguments: Arguments::Between(1, 2),
     ..spec("port", PortArgs::augment_args)
+};
+
+/// `why`
+pub const WHY: Spec = Spec {
+    about: "Tell why a container is in its state: what ended it, who, and what may help",
+    usage: "CONTAINER",
+    paths: &["container why", "why"],
+    arguments: Arguments::Exactly(1),
+    ..spec("why", WhyArgs::augment_args)
 };
 
 /// `diff`

@@ -32,6 +32,7 @@ pub mod top;
 pub mod transfer;
 pub mod update;
 pub mod volume;
+pub mod why;
 
 use anyhow::{Context as _, Result};
 
