@@ -300,8 +300,8 @@ impl Containers {
         }
     }
 
-    /// Returns the id of the container that has this name.
-    fn owner(&self, name: &str) -> Result<Option<String>> {
+    /// Returns the id of the container that has exactly this name.
+    pub fn owner(&self, name: &str) -> Result<Option<String>> {
         if !names::is_valid(name) {
             return Ok(None);
         }

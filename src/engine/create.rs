@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rustix::fs::FileType;
 
+use super::lifecycle::{self, RemoveOptions};
 use super::{Engine, repair};
 use crate::container::mounts::{self, Request, Source};
 use crate::container::{Record, check, merge, names, new_id, short};
@@ -46,6 +47,8 @@ pub struct CreateOptions<'a> {
     pub name: Option<&'a str>,
     /// The platform that the image must be for; none is whatever it is for.
     pub platform: Option<&'a Platform>,
+    /// Whether a container that has the name goes, once everything else about the new one is done; its volumes stay.
+    pub replace: bool,
 }
 
 /// Makes a container.
@@ -57,7 +60,11 @@ pub fn create(
     request: ContainerCreate,
     options: CreateOptions<'_>,
 ) -> Result<Created> {
-    let CreateOptions { name, platform } = options;
+    let CreateOptions {
+        name,
+        platform,
+        replace,
+    } = options;
     if let Some(name) = name {
         names::validate(name)?;
     }
@@ -72,6 +79,9 @@ pub fn create(
     let mut new_volumes = Vec::new();
     let created =
         fill(engine, request, &image, draft.path(), &mut new_volumes).and_then(|mut record| {
+            if let Some(name) = name.filter(|_| replace) {
+                remove_namesake(engine, name)?;
+            }
             insert(engine, &mut record, draft.path(), name)?;
             Ok(record)
         });
@@ -232,6 +242,17 @@ fn insert(engine: &Engine, record: &mut Record, draft: &Path, name: Option<&str>
     }
     short(&record.id).clone_into(&mut record.name);
     engine.containers.insert(draft, record)
+}
+
+fn remove_namesake(engine: &Engine, name: &str) -> Result<()> {
+    let Some(id) = engine.containers.owner(name)? else {
+        return Ok(());
+    };
+    let options = RemoveOptions {
+        force: true,
+        volumes: false,
+    };
+    lifecycle::remove(engine, &id, options).with_context(|| format!("replace container {name}"))
 }
 
 fn random() -> Result<u64> {

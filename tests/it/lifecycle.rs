@@ -126,6 +126,40 @@ fn signals_by_name_and_number() {
 }
 
 #[test]
+fn a_new_container_takes_the_place_of_another() {
+    let sandbox = Sandbox::new();
+    running(
+        &sandbox,
+        &["-v", "kept:/data"],
+        "echo 1 > /data/file; exec sleep 1000",
+    );
+    let first = sandbox.inspect("box", "{{.Id}}");
+    // What cannot be made replaces nothing.
+    let replace = ["create", "--name", "box", "--replace"];
+    sandbox.fails(
+        1,
+        &[&replace[..], &["--volumes-from", "nosuch", "busybox"]].concat(),
+    );
+    assert_eq!(sandbox.inspect("box", "{{.Id}}"), first);
+    let second = sandbox.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--replace",
+        "-v",
+        "kept:/data",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    assert_eq!(sandbox.ok(&["ps", "-aq", "--no-trunc"]), second);
+    assert_eq!(sandbox.ok(&["exec", "box", "cat", "/data/file"]), "1");
+    let error = sandbox.fails(125, &["run", "--replace", "busybox", "true"]);
+    assert!(error.contains("--name"), "{error}");
+}
+
+#[test]
 fn restarting_by_hand() {
     let sandbox = Sandbox::new();
     running(&sandbox, &[], TRAPS);

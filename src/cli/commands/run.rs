@@ -38,6 +38,9 @@ pub struct CreateOptions {
     /// Do not show how the image is pulled
     #[arg(short, long)]
     pub quiet: bool,
+    /// Remove the container that has the name now, even if it runs; its volumes stay
+    #[arg(long, requires = "name")]
+    pub replace: bool,
     /// Give the container the API socket and the registry credentials
     #[arg(long)]
     pub use_api_socket: bool,

@@ -176,6 +176,7 @@ fn make(
     let named = create::CreateOptions {
         name,
         platform: platform.as_ref(),
+        replace: options.replace,
     };
     let created = create::create(engine, request.clone(), named).map_err(failed)?;
     warn(&created.warnings);
