@@ -19,21 +19,27 @@ needed='
 /usr/include/stdio.h:libc6-dev
 /bin/busybox:busybox-static
 bash:bash
+bats:bats
 bzip2:bzip2
 cc:gcc
 containerd:containerd
 cp:coreutils
 docker-registry:docker-registry
 dockerd:docker.io
+dpkg-source:dpkg-dev
 fish:fish
+gawk:gawk
 gzip:gzip
 ip:iproute2
 iptables-legacy:iptables
+jq:jq
 nft:nftables
 openssl:openssl
 podman:podman
 ps:procps
 qemu-system-x86_64:qemu-system-x86
+runc:runc
+script:bsdutils
 setsid:util-linux
 skopeo:skopeo
 strace:strace
@@ -131,6 +137,8 @@ if [ "$code" != 0 ]; then
     fi
   done < "$work/failed"
 fi
+
+check "runc's own tests" tests/runc/compare.sh
 
 if [ -n "$lucky" ]; then
   say "FLAKY: these tests failed first and passed alone, which is a bug in them or in aril:$lucky"

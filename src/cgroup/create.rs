@@ -18,8 +18,8 @@ use crate::error;
 /// How often creation starts over when another process removes an empty parent in between.
 const RETRIES: usize = 20;
 
-/// Makes the directories of `cgroup`; processes in one that existed are a `Conflict`.
-pub(super) fn make_directories(host: &Host, cgroup: &Cgroup) -> Result<()> {
+/// Makes the directories of `cgroup`; returns whether one existed.
+pub(super) fn make_directories(host: &Host, cgroup: &Cgroup) -> Result<bool> {
     let mut existed = false;
     for (hierarchy, directory) in host.v1.iter().zip(&cgroup.v1) {
         existed |= make(&hierarchy.mount, &directory.path)?;
@@ -33,14 +33,19 @@ pub(super) fn make_directories(host: &Host, cgroup: &Cgroup) -> Result<()> {
         existed |= make(&unified.mount, directory)?;
         enable_controllers(&unified.mount, directory, &host.unified_controllers());
     }
-    if existed && !cgroup.pids()?.is_empty() {
+    Ok(existed)
+}
+
+/// Fails with `Conflict` if processes live in `cgroup`, or if who enters it would stop.
+pub(super) fn check_unused(cgroup: &Cgroup) -> Result<()> {
+    if !cgroup.pids()?.is_empty() {
         bail!(error::conflict(format!(
             "container's cgroup is not empty: processes live in {}",
             cgroup.path.display()
         )));
     }
     // Whoever enters would stop before it can say that it did.
-    if existed && cgroup.is_frozen()? {
+    if cgroup.is_frozen()? {
         bail!(error::with_hint(
             error::conflict(format!(
                 "container's cgroup unexpectedly frozen: {}",

@@ -194,6 +194,74 @@ pub(super) fn plan_v1(rules: &[DeviceRule]) -> Result<Vec<Write>> {
     Ok(writes)
 }
 
+/// Returns what systemd is told to allow (systemd.resource-control(5), DeviceAllow=): devices and accesses; nothing if all
+/// is allowed. `known` is a /proc/devices, by whose names systemd knows all devices of a driver.
+///
+/// It has no exceptions from what it allows: those are kept by our own rules, which hold as well.
+pub(super) fn systemd_rules(
+    rules: &[DeviceRule],
+    known: &str,
+) -> Result<Option<Vec<(String, String)>>> {
+    let mut allowed: Vec<Rule> = Vec::new();
+    for rule in read(rules)? {
+        if rule.allow {
+            allowed.push(rule);
+            continue;
+        }
+        for earlier in &mut allowed {
+            if rule.covers(earlier) {
+                earlier.access &= !rule.access;
+            }
+        }
+        allowed.retain(|earlier| earlier.access != 0);
+    }
+    let everything = |kind| {
+        let of_kind = |rule: &Rule| rule.kind == kind && rule.access == ALL;
+        allowed
+            .iter()
+            .any(|rule| of_kind(rule) && rule.major.is_none() && rule.minor.is_none())
+    };
+    if Kind::BOTH.into_iter().all(everything) {
+        return Ok(None);
+    }
+    let specifier = |rule: &Rule| {
+        let (directory, section) = match rule.kind {
+            Kind::Block => ("block", "Block devices:"),
+            Kind::Char => ("char", "Character devices:"),
+        };
+        match (rule.major, rule.minor) {
+            (Some(major), Some(minor)) => Some(format!("/dev/{directory}/{major}:{minor}")),
+            (Some(major), None) => {
+                driver(known, section, major).map(|d| format!("{directory}-{d}"))
+            }
+            (None, None) => Some(format!("{directory}-*")),
+            (None, Some(_)) => None,
+        }
+    };
+    let access = |rule: &Rule| {
+        rule.text()
+            .rsplit(' ')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    Ok(Some(
+        allowed
+            .iter()
+            .filter_map(|rule| Some((specifier(rule)?, access(rule))))
+            .collect(),
+    ))
+}
+
+/// Returns the name of the driver of `major` in a section of a /proc/devices.
+fn driver<'a>(known: &'a str, section: &str, major: u32) -> Option<&'a str> {
+    let lines = known.lines().skip_while(|line| *line != section).skip(1);
+    lines
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.trim().split_once(' '))
+        .find_map(|(number, name)| (number.parse() == Ok(major)).then_some(name))
+}
+
 fn is_for_everything(rule: &DeviceRule) -> bool {
     let any = |number: Option<i64>| matches!(number, None | Some(-1));
     matches!(rule.kind.as_str(), "" | "a")
@@ -314,6 +382,36 @@ mod tests {
                 }
             })
             .collect()
+    }
+
+    #[test]
+    fn systemd_is_told_what_is_allowed() {
+        let known = "Character devices:\n  1 mem\n136 pts\n\nBlock devices:\n  8 sd\n136 other\n";
+        let told = |texts: &[&str]| systemd_rules(&rules(texts), known).unwrap();
+        let allowed = |pairs: &[(&str, &str)]| {
+            let owned = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
+            Some(pairs.iter().map(owned).collect::<Vec<_>>())
+        };
+        assert_eq!(told(&["+ a"]), None);
+        assert_eq!(
+            told(&[
+                "- a",
+                "+ c 1:3 rw",
+                "+ c 136:* rwm",
+                "+ b *:* m",
+                "+ c 99:* r",
+                "+ c *:3 r"
+            ]),
+            allowed(&[
+                ("/dev/char/1:3", "rw"),
+                ("char-pts", "rwm"),
+                ("block-*", "m")
+            ])
+        );
+        assert_eq!(
+            told(&["+ b 8:0 rwm", "- b 8:* w", "+ c 1:5 r", "- c 1:5 r"]),
+            allowed(&[("/dev/block/8:0", "rm")])
+        );
     }
 
     /// Runs `program` for one access, as the kernel would.

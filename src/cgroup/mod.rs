@@ -23,6 +23,8 @@ pub mod layout;
 pub mod leave;
 mod plan;
 pub mod stats;
+pub mod sub;
+pub mod systemd;
 mod v1;
 mod v2;
 
@@ -54,7 +56,7 @@ pub struct Cgroup {
 }
 
 /// A v1 directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Directory {
     controllers: Vec<String>,
     path: PathBuf,
@@ -77,7 +79,12 @@ pub struct Entry {
 pub fn create(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
     let path = normal(path)?;
     let cgroup = locate(host, &path, resources)?;
-    let made = create::make_directories(host, &cgroup);
+    let made = create::make_directories(host, &cgroup).and_then(|existed| {
+        if existed {
+            create::check_unused(&cgroup)?;
+        }
+        Ok(())
+    });
     match made.and_then(|()| cgroup.limit(host, resources)) {
         Ok(()) => Ok(cgroup),
         Err(error) => {
@@ -89,6 +96,15 @@ pub fn create(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup>
             Err(error)
         }
     }
+}
+
+/// Takes over the cgroup that systemd has made at `path`: what it has not made is, and `resources` are set.
+pub fn adopt(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
+    let path = normal(path)?;
+    let cgroup = locate(host, &path, resources)?;
+    create::make_directories(host, &cgroup)?;
+    cgroup.limit(host, resources)?;
+    Ok(cgroup)
 }
 
 /// Returns the cgroup at `path` as far as it exists.

@@ -89,6 +89,7 @@ impl Execs {
             confined: !request.privileged,
             preserved_fds: 0,
             keep_keyring: false,
+            sub_cgroups: &[],
         };
         let mut started = runtime::exec(run.as_running(), options).map_err(exec_error)?;
         let id = store::random_id()?;

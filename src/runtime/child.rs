@@ -152,7 +152,11 @@ impl Process {
                 }
                 Message::Warning(text) => tracing::warn!("{text}"),
                 Message::Terminal => self.terminal = fds.pop(),
-                Message::Ready if until == Until::Ready => return Ok(()),
+                Message::Ready if until == Until::Ready => {
+                    tracing::debug!("init: closing the pipe to signal completion: all is ready");
+                    tracing::debug!("setns_init: about to exec");
+                    return Ok(());
+                }
                 Message::Listener(number) => {
                     self.listener
                         .deliver(self.pidfd.as_fd(), number, &self.state)?;

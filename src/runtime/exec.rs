@@ -23,6 +23,7 @@ use super::listener;
 use super::namespaces::{KINDS, Namespaces, file_name, flag, plan as plan_namespaces};
 use super::process::{ProcessPlan, Surroundings, plan as plan_process};
 use super::terminal::{self, Stdio};
+use crate::cgroup::sub::SubCgroup;
 use crate::cgroup::{Cgroup, Entry};
 use crate::error;
 use crate::oci::runtime::Process as Document;
@@ -61,6 +62,8 @@ pub struct ExecOptions<'a> {
     pub preserved_fds: u32,
     /// Whether the session keyring of the caller is kept.
     pub keep_keyring: bool,
+    /// Cgroups below the container's to enter instead of its own; none for its own.
+    pub sub_cgroups: &'a [SubCgroup],
 }
 
 /// Starts a process in a running container; returns when the program runs, or with `wait` when it only has to be started.
@@ -88,13 +91,17 @@ pub fn exec(container: Running<'_>, options: ExecOptions<'_>) -> Result<Process>
             "descriptor {number} is to be preserved, but is not open"
         )));
     }
-    let entry = container.cgroup.map(Cgroup::entry).transpose()?;
+    let entry = container
+        .cgroup
+        .map(|cgroup| cgroup.entry_below(options.sub_cgroups))
+        .transpose()?;
     let keyring = (!options.keep_keyring)
         .then(|| CString::new(format!("_ses.{}", container.state.id)))
         .transpose()?;
     let joining = Joining {
         process: &process,
         entry: entry.as_ref(),
+        may_follow: options.sub_cgroups.is_empty(),
         target: Target::open(container, &namespaces)?,
         in_userns: namespaces.has(NamespaceKind::User),
         stdio: options.stdio,
@@ -137,6 +144,8 @@ fn accompany(joined: &mut Process, joining: &Joining<'_>, wait: bool) -> Result<
 struct Joining<'a> {
     process: &'a ProcessPlan,
     entry: Option<&'a Entry>,
+    /// Whether it may go where the first process is, if nobody may enter the container's cgroup itself.
+    may_follow: bool,
     target: Target<'a>,
     in_userns: bool,
     stdio: Stdio<'a>,
@@ -199,11 +208,6 @@ fn spawn(
     joining: &Joining<'_>,
 ) -> Result<Process> {
     let (ours, childs) = Channel::pair().context("make a channel to the process")?;
-    let options = CloneOptions {
-        namespaces: 0,
-        cgroup: joining.entry.and_then(Entry::directory),
-        sibling: false,
-    };
     let back = if namespaces.has(NamespaceKind::Pid) {
         let own = File::open("/proc/self/ns/pid").context("open our pid namespace")?;
         visit_pid_namespace(container).map_err(|errno| match errno.raw_os_error() {
@@ -216,21 +220,48 @@ fn spawn(
     } else {
         None
     };
-    let cloned = clone(&options, || {
-        abandon(ours.as_fd());
-        match steps(joining, &childs) {
-            Ok(never) => match never {},
-            Err(failure) => {
-                report(&childs, &failure);
-                1
+    let born_in = |entry: Option<&Entry>| {
+        let options = CloneOptions {
+            namespaces: 0,
+            cgroup: entry.and_then(Entry::directory),
+            sibling: false,
+        };
+        clone(&options, || {
+            abandon(ours.as_fd());
+            match steps(joining, &childs) {
+                Ok(never) => match never {},
+                Err(failure) => {
+                    report(&childs, &failure);
+                    1
+                }
             }
+        })
+    };
+    let cloned = match (born_in(joining.entry), container.cgroup) {
+        (Err(error), Some(cgroup))
+            if joining.may_follow && error.raw_os_error() == Some(libc::EBUSY) =>
+        {
+            let beside = cgroup.entry_beside(container.state.pid);
+            beside.and_then(|entry| Ok(born_in(Some(&entry))?))
         }
-    });
+        (Err(error), Some(cgroup)) if error.raw_os_error() == Some(libc::EBUSY) => {
+            let directory = cgroup.unified().unwrap_or(cgroup.path()).display();
+            Err(error::conflict(format!(
+                "error adding pid of the process to cgroups: {directory}/cgroup.procs: device or resource busy"
+            )))
+        }
+        (cloned, _) => cloned.map_err(Into::into),
+    };
     if let Some(own) = back {
         setns(&own, CloneFlags::CLONE_NEWPID).context("go back to our pid namespace")?;
     }
     drop(childs);
     let child = cloned.context("clone a process for the container")?;
+    tracing::debug!(
+        "nsexec container setup: process {} is cloned",
+        child.pid.as_raw_nonzero()
+    );
+    tracing::debug!("child process in init(): it joins the namespaces");
     Ok(Process {
         pid: child.pid,
         pidfd: child.pidfd,

@@ -141,9 +141,6 @@ fn start(
     warn: &dyn Fn(String),
 ) -> Result<Infallible, Failure> {
     let process = last.process;
-    if let Some((hooks, state)) = &last.start_container {
-        hooks::run(hooks, "startContainer", state, Path::new("/"))?;
-    }
     // Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go; with it as late as can
     // be, so that as few of our own calls as possible pass through it.
     if !process.no_new_privileges && process.filter.is_some() {
@@ -159,6 +156,10 @@ fn start(
     })?;
     if process.no_new_privileges {
         install_filter(process, channel)?;
+    }
+    // They are programs of the container, and no more privileged than the one that it runs.
+    if let Some((hooks, state)) = &last.start_container {
+        hooks::run(hooks, "startContainer", state, Path::new("/"))?;
     }
     if last.init {
         let code = reaper::run(program, &process.args, env, channel)?;

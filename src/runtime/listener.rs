@@ -63,7 +63,8 @@ impl Target {
 }
 
 fn send(path: &Path, document: &[u8], listener: BorrowedFd<'_>) -> Result<()> {
-    let socket = std::os::unix::net::UnixStream::connect(path)?;
+    let socket = std::os::unix::net::UnixStream::connect(path)
+        .context("failed to connect with seccomp agent")?;
     fdpass::send(socket.as_fd(), document, &[listener])?;
     Ok(())
 }

@@ -31,7 +31,14 @@ pub(super) fn spawn(
     };
     // Whatever came of it, this process belongs where it was.
     back.go()?;
-    Ok((spawned?, ours))
+    let child = spawned?;
+    // Scripts look for these words of runc's.
+    tracing::debug!(
+        "nsexec container setup: process {} is cloned",
+        child.pid.as_raw_nonzero()
+    );
+    tracing::debug!("child process in init(): it makes its mounts");
+    Ok((child, ours))
 }
 
 /// The namespaces that the clone makes. The cgroup namespace waits until the cgroup is entered, and a time namespace was

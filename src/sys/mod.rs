@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod mount;
 pub mod netlink;
 pub mod netns;
+pub mod notify;
 pub mod process;
 pub mod rooted;
 pub mod schedule;

@@ -27,10 +27,10 @@ pub(super) struct Cli {
     /// Log every decision
     #[arg(long, global = true)]
     pub(super) debug: bool,
-    /// Let systemd manage the cgroups; not supported
+    /// Let systemd make the cgroups, with a cgroupsPath SLICE:PREFIX:NAME
     #[arg(long, global = true)]
     pub(super) systemd_cgroup: bool,
-    /// Leave cgroups that may not be changed: auto, true or false; what is possible is always found out
+    /// Do without cgroups that may not be made: true, false, or auto for all but the host's root
     #[arg(long, value_name = "WHEN", hide = true)]
     pub(super) rootless: Option<String>,
     /// Path of criu; there is no use for it
@@ -280,6 +280,9 @@ pub(super) struct Exec {
     /// Keep it from gaining privileges
     #[arg(long)]
     pub(super) no_new_privs: bool,
+    /// Let it live in a cgroup below the container's: PATH, or CONTROLLERS:PATH several times
+    #[arg(long, value_name = "CGROUP")]
+    pub(super) cgroup: Vec<String>,
     /// Let it wait if the container is paused
     #[arg(long)]
     pub(super) ignore_paused: bool,

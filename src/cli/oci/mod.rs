@@ -148,16 +148,13 @@ fn run(name: &str, cli: &Cli) -> Result<u8> {
         print!("{}", command(name).render_help());
         return Ok(0);
     };
-    if cli.systemd_cgroup && matches!(verb, Command::Create(_) | Command::Run(_)) {
-        bail!(error::with_hint(
-            error::unavailable("cgroups by systemd are not supported"),
-            "let the caller use the driver cgroupfs: podman --cgroup-manager cgroupfs, SystemdCgroup = false for containerd, \
-             dockerd --exec-opt native.cgroupdriver=cgroupfs",
-        ));
-    }
     match verb {
-        Command::Create(create) => start::create(root, create)?,
-        Command::Start { id } => bundle::start(root, id)?,
+        Command::Create(create) => start::create(cli, create)?,
+        Command::Start { id } => {
+            if let Some(readiness) = bundle::start(root, id)? {
+                readiness.tell()?;
+            }
+        }
         Command::State { id } => {
             let state = named(bundle::state(root, id), id)?;
             println!("{}", serde_json::to_string_pretty(&state)?);
@@ -166,7 +163,7 @@ fn run(name: &str, cli: &Cli) -> Result<u8> {
             named(bundle::kill(root, id, parse_signal(signal)?, *all), id)?;
         }
         Command::Delete { force, id } => named(bundle::delete(root, id, *force), id)?,
-        Command::Run(run) => return start::run_container(root, run),
+        Command::Run(run) => return start::run_container(cli, run),
         Command::Exec(exec) => return start::exec(root, exec),
         Command::Pause { id } => named(bundle::pause(root, id), id)?,
         Command::Resume { id } => named(bundle::resume(root, id), id)?,

@@ -8,26 +8,77 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::args::{Create, Exec, Run};
+use super::args::{Cli, Create, Exec, Run};
 use super::named;
+use crate::cgroup;
 use crate::cli::relay::{Signals, accompany, terminal_size};
 use crate::error;
 use crate::oci::runtime as document;
-use crate::runtime::bundle::{self, BundleOptions};
+use crate::runtime::bundle::{self, Bundle, BundleOptions, Cgroups};
 use crate::runtime::{ExecOptions, Process, Stdio};
 use crate::sys::{fdpass, process as kernel};
 
-fn options<'a>(root: &'a Path, create: &'a Create, stdio: Stdio<'a>) -> BundleOptions<'a> {
+fn options<'a>(
+    cli: &'a Cli,
+    create: &'a Create,
+    preserved_fds: u32,
+    stdio: Stdio<'a>,
+) -> BundleOptions<'a> {
     BundleOptions {
-        root,
+        root: &cli.root,
+        cgroups: if cli.systemd_cgroup {
+            Cgroups::Systemd
+        } else {
+            Cgroups::Files {
+                optional: may_lack_cgroups(cli.rootless.as_deref()),
+            }
+        },
         id: &create.id,
         stdio,
         init: create.init,
         at_once: false,
-        preserved_fds: create.preserve_fds,
+        preserved_fds,
         keep_keyring: create.no_new_keyring,
         no_pivot: create.no_pivot,
+        notifies: notifies(),
     }
+}
+
+/// Reads `--rootless`: whether who calls us may be one who can make no cgroups.
+fn may_lack_cgroups(rootless: Option<&str>) -> bool {
+    match rootless {
+        Some("true") => true,
+        Some("false") => false,
+        _ => {
+            // Where all ids are mapped to themselves, root is the host's.
+            let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+            let all = map.split_whitespace().eq(["0", "0", "4294967295"]);
+            !all || !rustix::process::geteuid().is_root()
+        }
+    }
+}
+
+/// Whether a service manager waits for the container to be ready (sd_notify(3)).
+fn notifies() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+}
+
+/// Lets the process have the sockets that a service manager has passed to us (sd_listen_fds(3)), before other descriptors;
+/// returns how many.
+fn take_sockets(process: &mut document::Process) -> u32 {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (Some(count), Some(pid)) = (number("LISTEN_FDS"), number("LISTEN_PID")) else {
+        return 0;
+    };
+    // For another process they are nothing to this one.
+    if pid != std::process::id() || count == 0 {
+        return 0;
+    }
+    // The first process of its pid namespace, or one that does not know its id.
+    process
+        .env
+        .extend([format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()]);
+    count
 }
 
 /// Whether the process gets a terminal, with the checks of runc on what goes with one.
@@ -59,17 +110,25 @@ fn check_preserved(count: u32) -> Result<()> {
     }
 }
 
+/// Opens the bundle; returns it with the number of descriptors to pass on.
+fn open_bundle(create: &Create) -> Result<(Bundle, u32)> {
+    let mut bundle = bundle::open_bundle(&create.bundle)?;
+    let sockets = bundle.spec.process.as_mut().map_or(0, take_sockets);
+    let preserved = create.preserve_fds.saturating_add(sockets);
+    check_preserved(preserved)?;
+    Ok((bundle, preserved))
+}
+
 /// `create`.
-pub(super) fn create(root: &Path, create: &Create) -> Result<()> {
-    check_preserved(create.preserve_fds)?;
-    let bundle = bundle::open_bundle(&create.bundle)?;
+pub(super) fn create(cli: &Cli, create: &Create) -> Result<()> {
+    let (bundle, preserved) = open_bundle(create)?;
     let process = bundle.spec.process.clone().unwrap_or_default();
     let stdio = if terminal(&process, create.console_socket.as_ref(), true)? {
         Stdio::Terminal(process.console_size)
     } else {
         Stdio::Inherit
     };
-    let created = bundle::create_from_bundle(bundle, options(root, create, stdio))
+    let created = bundle::create_from_bundle(bundle, options(cli, create, preserved, stdio))
         .context("unable to start container process")?;
     hand_over(
         &created,
@@ -78,11 +137,31 @@ pub(super) fn create(root: &Path, create: &Create) -> Result<()> {
     )
 }
 
+/// Starts a container whose readiness is waited for; `run` waits for itself only if it has nothing else to wait for.
+fn start_and_tell(root: &Path, run: &Run) -> Result<()> {
+    let id = &run.create.id;
+    let started = bundle::start(root, id);
+    if started.is_err() {
+        bundle::delete(root, id, true)?;
+    }
+    let Some(readiness) = started? else {
+        return Ok(());
+    };
+    if run.detach {
+        return readiness.tell();
+    }
+    std::thread::spawn(move || {
+        if let Err(error) = readiness.tell() {
+            tracing::warn!("{error:#}");
+        }
+    });
+    Ok(())
+}
+
 /// `run`; returns the exit code.
-pub(super) fn run_container(root: &Path, run: &Run) -> Result<u8> {
+pub(super) fn run_container(cli: &Cli, run: &Run) -> Result<u8> {
     let create = &run.create;
-    check_preserved(create.preserve_fds)?;
-    let bundle = bundle::open_bundle(&create.bundle)?;
+    let (bundle, preserved) = open_bundle(create)?;
     let process = bundle.spec.process.clone().unwrap_or_default();
     let has_terminal = terminal(&process, create.console_socket.as_ref(), run.detach)?;
     let stdio = if has_terminal {
@@ -96,8 +175,8 @@ pub(super) fn run_container(root: &Path, run: &Run) -> Result<u8> {
         Some(Signals::block()?)
     };
     let options = BundleOptions {
-        at_once: true,
-        ..options(root, create, stdio)
+        at_once: !notifies(),
+        ..options(cli, create, preserved, stdio)
     };
     let created =
         bundle::create_from_bundle(bundle, options).context("unable to start container process")?;
@@ -106,12 +185,15 @@ pub(super) fn run_container(root: &Path, run: &Run) -> Result<u8> {
         create.console_socket.as_deref(),
         create.pid_file.as_deref(),
     )?;
+    if notifies() {
+        start_and_tell(&cli.root, run)?;
+    }
     let Some(signals) = signals else {
         return Ok(0);
     };
     let code = accompany(&created, &signals);
     if !run.keep {
-        bundle::delete(root, &create.id, true)?;
+        bundle::delete(&cli.root, &create.id, true)?;
     }
     code
 }
@@ -144,6 +226,7 @@ pub(super) fn exec(root: &Path, exec: &Exec) -> Result<u8> {
         bundle::joinable(root, &exec.id, exec.ignore_paused),
         &exec.id,
     )?;
+    let sub_cgroups = cgroup::sub::parse(&exec.cgroup)?;
     let process = process_to_join(exec, container.spec.process.clone().unwrap_or_default())?;
     let has_terminal = terminal(&process, exec.console_socket.as_ref(), exec.detach)?;
     let signals = if exec.detach {
@@ -163,6 +246,7 @@ pub(super) fn exec(root: &Path, exec: &Exec) -> Result<u8> {
             confined: true,
             preserved_fds: exec.preserve_fds,
             keep_keyring: false,
+            sub_cgroups: &sub_cgroups,
         })
         .context("exec failed: unable to start container process")?;
     hand_over(

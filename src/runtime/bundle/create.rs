@@ -3,16 +3,17 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
+use super::notify::{self, Readiness, Relay};
+use super::operate::open;
+use super::place::{Cgroups, Place};
 use super::record::{self, Bundle, Record, directory, load, start_socket};
-use crate::cgroup::{self, Cgroup, layout};
 use crate::error;
 use crate::oci::runtime::Spec;
-use crate::oci::runtime::resources::Resources;
 use crate::oci::state::Status;
 use crate::runtime::{
     Options, Process, Rootfs, Start, Stdio, by_short_path, hooks, start_by_socket,
@@ -37,6 +38,10 @@ pub struct BundleOptions<'a> {
     pub keep_keyring: bool,
     /// Whether the old root is covered instead of taken away.
     pub no_pivot: bool,
+    /// Who makes the cgroup.
+    pub cgroups: Cgroups,
+    /// Whether the program can say that it is ready, by a socket of its own; who starts it passes that on.
+    pub notifies: bool,
 }
 
 /// Creates a container from a bundle and records it. Fails with `Conflict` if the id is taken; nothing is left of a
@@ -77,14 +82,19 @@ fn create_recorded(
     options: BundleOptions<'_>,
     directory: &Path,
 ) -> Result<Process> {
-    let Bundle { path, spec, text } = bundle;
+    let Bundle {
+        path,
+        mut spec,
+        text,
+    } = bundle;
+    if options.notifies {
+        notify::provide(directory, &mut spec)?;
+    }
     let Some(root) = &spec.root else {
         bail!(error::invalid("root must be specified"));
     };
     let rootfs = path.join(&root.path);
-    let cgroup_path = cgroup_path(&spec, options.id);
-    let host = layout::detect()?;
-    let cgroup = cgroup::create(&host, &cgroup_path, &resources(&spec))?;
+    let place = Place::make(&spec, options.id, options.cgroups)?;
     let create = || -> Result<Process> {
         let process = crate::runtime::create(
             Options {
@@ -93,7 +103,7 @@ fn create_recorded(
                 bundle: &path,
                 rootfs: Rootfs::Path(&rootfs),
                 stdio: options.stdio,
-                cgroup: Some(&cgroup),
+                cgroup: place.cgroup.as_ref(),
                 start: if options.at_once {
                     Start::AtOnce
                 } else {
@@ -116,7 +126,8 @@ fn create_recorded(
             bundle: path.clone(),
             rootfs: rootfs.clone(),
             created: jiff::Timestamp::now().to_string(),
-            cgroup: cgroup_path.clone(),
+            cgroup: place.path.clone(),
+            unit: place.unit.clone(),
             annotations: spec.annotations.clone(),
             config: text,
         };
@@ -130,19 +141,10 @@ fn create_recorded(
     };
     let created = create();
     if created.is_err() {
-        destroy_cgroup(&cgroup);
+        place.destroy();
         run_poststop(&spec, options.id, &path);
     }
     created
-}
-
-/// Teardown goes on whatever happens: what is left is told.
-fn destroy_cgroup(cgroup: &Cgroup) {
-    for done in [cgroup.kill_all(), cgroup.remove()] {
-        if let Err(error) = done {
-            tracing::warn!("{error:#}");
-        }
-    }
 }
 
 pub(super) fn run_poststop(spec: &Spec, id: &str, bundle: &Path) {
@@ -163,25 +165,6 @@ pub(super) fn run_poststop(spec: &Spec, id: &str, bundle: &Path) {
     }
 }
 
-/// The path that the configuration gives, relative to the root of the hierarchies; one of ours without.
-fn cgroup_path(spec: &Spec, id: &str) -> PathBuf {
-    match &spec.linux {
-        Some(linux) if !linux.cgroups_path.is_empty() => Path::new("/").join(&linux.cgroups_path),
-        _ => Path::new(cgroup::PARENT).join(id),
-    }
-}
-
-/// The limits of the configuration; the devices that every container has come after its own rules.
-fn resources(spec: &Spec) -> Resources {
-    let mut resources = spec
-        .linux
-        .as_ref()
-        .and_then(|linux| linux.resources.clone())
-        .unwrap_or_default();
-    resources.devices.extend(cgroup::default_rules());
-    resources
-}
-
 fn listen_for_start(directory: &Path) -> Result<OwnedFd> {
     let path = start_socket(directory);
     let socket = socket_with(
@@ -199,7 +182,9 @@ fn listen_for_start(directory: &Path) -> Result<OwnedFd> {
 }
 
 /// Starts a created container; returns when its program runs, or with the [`crate::runtime::Failure`] that kept it from it.
-pub fn start(root: &Path, id: &str) -> Result<()> {
+///
+/// The result waits until the program is ready, if that is of interest to the caller's service manager.
+pub fn start(root: &Path, id: &str) -> Result<Option<Readiness>> {
     let record = load(root, id)?;
     match record.status(root)? {
         Status::Created => {}
@@ -210,9 +195,15 @@ pub fn start(root: &Path, id: &str) -> Result<()> {
             status.name()
         ))),
     }
-    let socket = start_socket(&directory(root, id)?);
+    let directory = directory(root, id)?;
+    let relay = Relay::listen(&directory)?;
+    let pidfd = open(&record)?;
+    let socket = start_socket(&directory);
     let started = start_by_socket(&socket, &record.state(Status::Created), &record.spec()?);
     // Whatever came of it: it has been started, and cannot be again.
     fs::remove_file(&socket).with_context(|| format!("remove {}", socket.display()))?;
-    started
+    started?;
+    Ok(relay
+        .zip(pidfd)
+        .map(|(relay, pidfd)| Readiness::new(relay, record.pid, pidfd)))
 }

@@ -9,11 +9,15 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 mod create;
+mod notify;
 mod operate;
+mod place;
 mod record;
 
 pub use create::{BundleOptions, create_from_bundle, start};
+pub use notify::Readiness;
 pub use operate::{Joinable, cgroup, delete, joinable, kill, pause, pids, resume, update};
+pub use place::Cgroups;
 pub use record::{Bundle, Summary, open_bundle};
 
 use crate::error;

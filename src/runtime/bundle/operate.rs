@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::create::run_poststop;
 use super::record::{self, Record, directory, load, start_socket};
-use crate::cgroup::{Cgroup, layout};
+use crate::cgroup::{Cgroup, layout, systemd};
 use crate::error;
 use crate::oci::runtime::Spec;
 use crate::oci::runtime::linux::{Linux, NamespaceKind};
@@ -62,7 +62,7 @@ fn has_pid_namespace(record: &Record) -> Result<bool> {
 }
 
 /// Opens the first process of a container; nothing if it has ended.
-fn open(record: &Record) -> Result<Option<OwnedFd>> {
+pub(super) fn open(record: &Record) -> Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(record.pid) else {
         return Ok(None);
     };
@@ -96,6 +96,9 @@ pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
     }
     let cgroup = record.cgroup()?;
     cgroup.kill_all()?;
+    if let Some(unit) = &record.unit {
+        systemd::stop(unit)?;
+    }
     cgroup.remove()?;
     run_poststop(&record.spec()?, id, &record.bundle);
     remove_directory(&directory(root, id)?)
@@ -174,7 +177,17 @@ pub fn update(root: &Path, id: &str, resources: &Resources) -> Result<()> {
     if record.status(root)? == Status::Stopped {
         bail!(error::conflict("container not running"));
     }
-    record.cgroup()?.update(&layout::detect()?, resources)
+    let host = layout::detect()?;
+    if let Some(unit) = &record.unit {
+        systemd::update(&host, unit, resources)?;
+    }
+    let cgroup = record.cgroup()?;
+    if cgroup.v1_directories().next().is_none() && cgroup.unified().is_none() {
+        bail!(error::unavailable(
+            "the container has no cgroup of its own that could be limited"
+        ));
+    }
+    cgroup.update(&host, resources)
 }
 
 /// Returns the cgroup of a container, as far as it exists.

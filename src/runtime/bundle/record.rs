@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::cgroup::systemd::Unit;
 use crate::cgroup::{self, Cgroup, layout};
 use crate::error;
 use crate::oci::runtime::Spec;
@@ -37,6 +38,9 @@ pub(super) struct Record {
     /// When it was created, in RFC 3339.
     pub(super) created: String,
     pub(super) cgroup: PathBuf,
+    /// The unit of systemd that the cgroup belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<Unit>,
     #[serde(default)]
     pub(super) annotations: BTreeMap<String, String>,
     /// The configuration as it was then; the bundle may change.

@@ -62,15 +62,12 @@ pub fn compile(profile: &Seccomp, native: Architecture) -> Result<Filter> {
     for rule in &profile.syscalls {
         let returned = action(&rule.action, rule.errno_ret.unwrap_or(EPERM))?;
         if returned == libc::SECCOMP_RET_USER_NOTIF {
-            // The listener's descriptor is reported, and that acknowledged, under the filter.
-            if let Some(name) = rule
-                .names
-                .iter()
-                .find(|name| *name == "write" || *name == "read")
-            {
-                bail!(error::invalid(format!(
-                    "SCMP_ACT_NOTIFY cannot be used for the {name} syscall"
-                )));
+            // The listener's descriptor is reported under the filter, when nobody answers for its calls yet; what comes
+            // after the report has an agent.
+            if rule.names.iter().any(|name| name == "write") {
+                bail!(error::invalid(
+                    "SCMP_ACT_NOTIFY cannot be used for the write syscall"
+                ));
             }
             flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
         }

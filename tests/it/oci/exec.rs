@@ -82,7 +82,7 @@ fn its_options_change_it() {
 }
 
 #[test]
-fn users_are_numbers() {
+fn cve_2026_30892_users_are_numbers() {
     // CVE-2026-30892: what is no number must not become user 0.
     let (sandbox, id) = running();
     for user in ["-1", "4294967296", "0x1", " 1", "+1", "1:", ":1", "app", ""] {
@@ -97,7 +97,7 @@ fn users_are_numbers() {
 }
 
 #[test]
-fn nothing_of_the_host_comes_along() {
+fn cve_2016_9962_nothing_of_the_host_comes_along() {
     let (sandbox, id) = running();
     sandbox
         .exec(&id, &["sh", "-c", "ls /proc/self/fd | tr '\\n' ' '; pwd"])

@@ -107,7 +107,7 @@ fn a_hook_after_the_start_that_fails_is_a_warning() {
 }
 
 #[test]
-fn hooks_have_their_own_environment_only() {
+fn cve_2025_23266_hooks_have_their_own_environment_only() {
     // CVE-2025-23266: LD_PRELOAD of an image must not reach a hook of the host.
     let mut sandbox = Sandbox::new("true");
     let out = sandbox.dir.join("env").display().to_string();

@@ -110,7 +110,7 @@ fn descriptors_are_passed_on_when_asked_for() {
 }
 
 #[test]
-fn the_working_directory_cannot_lead_out() {
+fn cve_2024_21626_the_working_directory_cannot_lead_out() {
     let mut sandbox = Sandbox::new("pwd; ls ../../../..");
     for number in 3..20 {
         sandbox.set("/process/cwd", json!(format!("/proc/self/fd/{number}")));
@@ -217,7 +217,7 @@ fn the_devices_are_there_and_work() {
 }
 
 #[test]
-fn links_of_the_image_do_not_lead_devices_out() {
+fn cve_2026_41579_links_of_the_image_do_not_lead_devices_out() {
     // No mount on /dev: the nodes go into the image's directory, which must be one (CVE-2026-41579).
     let mut sandbox = Sandbox::new("head -c 2 /dev/zero | wc -c; stat -c %F /dev/null");
     let without_dev = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
@@ -238,7 +238,7 @@ fn links_of_the_image_do_not_lead_devices_out() {
 }
 
 #[test]
-fn the_binary_of_the_runtime_cannot_be_written() {
+fn cve_2019_5736_the_binary_of_the_runtime_cannot_be_written() {
     // CVE-2019-5736: whoever can reach the runtime's own binary through a process of the container cannot open it.
     let mut sandbox = Sandbox::new("true");
     let id = sandbox.id("c");

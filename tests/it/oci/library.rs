@@ -168,6 +168,7 @@ fn joining<'a>(process: &'a Document, output: BorrowedFd<'a>) -> ExecOptions<'a>
         confined: true,
         preserved_fds: 0,
         keep_keyring: false,
+        sub_cgroups: &[],
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) use crate::sandbox::leftovers::cgroups_of;
 pub(crate) use crate::sandbox::wait_until as until;
 
 mod commands;
+mod cves;
 mod engines;
 mod exec;
 mod fallback;
@@ -26,6 +27,9 @@ mod lifecycle;
 mod limits;
 mod mounts;
 mod namespaces;
+mod nested;
+mod services;
+mod systemd;
 mod terminal;
 
 /// Programs that the root filesystem of the tests has.

@@ -98,7 +98,7 @@ fn targets_that_do_not_fit_are_named() {
 }
 
 #[test]
-fn proc_and_sys_must_be_ordinary_directories() {
+fn cve_2023_27561_2019_18837_and_2025_54867_proc_and_sys_must_be_directories() {
     for name in ["proc", "sys"] {
         let mut sandbox = Sandbox::new("true");
         let rootfs = sandbox.rootfs();

@@ -245,6 +245,45 @@ check_runtime_in_user_namespace() {
   rm -r /tmp/bundle
 }
 
+check_runtime_below_its_cgroup() {
+  bundle
+  cp /bin/busybox /tmp/bundle/rootfs/bin/mkdir
+  sed -i 's|"source": "cgroup", "options": \["ro"\]|"source": "cgroup"|' /tmp/bundle/config.json
+  cd /tmp/bundle
+  aril-oci create bundled
+  aril-oci start bundled
+  aril-oci exec bundled mkdir /sys/fs/cgroup/first /sys/fs/cgroup/second
+  aril-oci exec bundled sh -c 'echo 1 >/sys/fs/cgroup/first/cgroup.procs'
+  where='read -r line </proc/self/cgroup; echo $line'
+  same "$(aril-oci exec bundled sh -c "$where")" 0::/
+  # From now on nobody may be in the topmost one, so who joins is where the first process is.
+  aril-oci exec bundled sh -c 'echo $$ >/sys/fs/cgroup/first/cgroup.procs; echo +memory >/sys/fs/cgroup/cgroup.subtree_control'
+  same "$(aril-oci exec bundled sh -c "$where")" 0::/first
+  same "$(aril-oci exec --cgroup second bundled sh -c "$where")" 0::/second
+  said=$(aril-oci exec --cgroup / bundled sh -c : 2>&1) && exit 1
+  echo "$said" | grep ' adding pid .* to cgroups.*/cgroup.procs: device or resource busy'
+  said=$(aril-oci exec --cgroup ../x bundled sh -c : 2>&1) && exit 1
+  echo "$said" | grep '../x is not a sub cgroup path'
+  aril-oci delete --force bundled
+  rm -r /tmp/bundle
+}
+
+check_without_new_interfaces() {
+  export ARIL_KERNEL_FALLBACK=mount_setattr,clone_into_cgroup,cgroup.kill,setns_pidfd,detached_exe
+  same "$(aril run --rm --network none -m 32m box cat /proc/self/cgroup)" 0::/
+  waiting old --pids-limit 9
+  same "$(cat "$(group old)/pids.max")" 9
+  same "$(aril exec old echo joined)" joined
+  aril rm -f old
+  bundle
+  cd /tmp/bundle
+  aril-oci create bundled
+  aril-oci start bundled
+  same "$(aril-oci exec bundled sh -c 'echo joined')" joined
+  aril-oci delete --force bundled
+  rm -r /tmp/bundle
+}
+
 check_end() {
   same "$(aril ps -aq)" ""
   same "$(find /sys/fs/cgroup/aril -type d 2>/dev/null)" ""

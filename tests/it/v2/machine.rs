@@ -46,8 +46,8 @@ pub(crate) type Files = Vec<(String, u32, Vec<u8>)>;
 /// Boots a machine whose first process is `/init` of `files`, and waits until it switches itself off.
 ///
 /// `files` gets the kernel's modules, and their list, in the order of their needs, as `/modules/order`.
-pub(crate) fn boot(mut files: Files, dir: &Path, deadline: Duration) -> Outcome {
-    let kernel = kernel();
+pub(crate) fn boot(mut files: Files, suite: Suite, dir: &Path, deadline: Duration) -> Outcome {
+    let kernel = kernel(suite);
     files.extend(modules(&kernel));
     let initramfs = dir.join("initramfs");
     fs::write(&initramfs, archive(&files)).unwrap();
@@ -104,67 +104,141 @@ fn wait(machine: &mut std::process::Child, deadline: Duration) -> bool {
     false
 }
 
+/// Which of Debian's kernels.
+#[derive(Clone, Copy)]
+pub(crate) enum Suite {
+    /// That of this host's own Debian.
+    Own,
+    /// That of another release, by its code name.
+    Other(&'static str),
+}
+
 /// Returns the directory with the kernel's `vmlinuz` and `modules/`, which is made if this is the first time.
-fn kernel() -> PathBuf {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernel");
+fn kernel(suite: Suite) -> PathBuf {
+    let name = match suite {
+        Suite::Own => "kernel".to_owned(),
+        Suite::Other(suite) => format!("kernel-{suite}"),
+    };
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if cache.exists() {
         return cache;
     }
     let work = cache.with_extension(format!("{}", std::process::id()));
     fs::create_dir_all(&work).unwrap();
-    let (version, archive) = fetch(&work).unwrap_or_else(|_| {
+    let apt = Apt::new(suite, &work);
+    let version = apt.fetch(&work).unwrap_or_else(|_| {
         // Lists that are missing, or older than the archive is.
-        output(Command::new("apt-get").args(["update", "-q"])).unwrap();
-        fetch(&work).unwrap()
+        apt.output("apt-get", &["update", "-q"], &work).unwrap();
+        apt.fetch(&work).unwrap()
     });
+    let root = work.join("root");
+    for archive in packages(&work) {
+        output(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&root)).unwrap();
+    }
+    let image = root.join("boot").join(format!("vmlinuz-{version}"));
+    fs::rename(image, work.join("vmlinuz")).unwrap();
+    // Since Debian 13 below /usr, and compressed.
+    let places = ["lib/modules", "usr/lib/modules"].map(|place| root.join(place).join(&version));
+    let modules = places.iter().find(|place| place.exists()).unwrap();
+    fs::rename(modules.join("kernel"), work.join("modules")).unwrap();
+    let compressed = ["-name", "*.ko.xz", "-exec", "xz", "--decompress", "{}", "+"];
     output(
-        Command::new("dpkg-deb")
-            .arg("-x")
-            .arg(&archive)
-            .arg(work.join("package")),
+        Command::new("find")
+            .arg(work.join("modules"))
+            .args(compressed),
     )
     .unwrap();
-    fs::rename(
-        work.join("package/boot").join(format!("vmlinuz-{version}")),
-        work.join("vmlinuz"),
-    )
-    .unwrap();
-    fs::rename(
-        work.join("package/lib/modules")
-            .join(version)
-            .join("kernel"),
-        work.join("modules"),
-    )
-    .unwrap();
-    fs::remove_dir_all(work.join("package")).unwrap();
-    fs::remove_file(archive).unwrap();
+    let kept = fs::create_dir(work.with_extension("done")).map(|()| work.with_extension("done"));
+    let kept = kept.unwrap();
+    for name in ["vmlinuz", "modules"] {
+        fs::rename(work.join(name), kept.join(name)).unwrap();
+    }
+    fs::remove_dir_all(&work).unwrap();
     // Somebody who was faster has the same.
-    if fs::rename(&work, &cache).is_err() {
-        fs::remove_dir_all(&work).unwrap();
+    if fs::rename(&kept, &cache).is_err() {
+        fs::remove_dir_all(&kept).unwrap();
     }
     cache
 }
 
-/// Fetches the kernel's package; returns the kernel's version and the package.
-fn fetch(work: &Path) -> Result<(String, PathBuf), String> {
-    let depends = output(Command::new("apt-cache").args(["depends", "--important", KERNEL]))?;
-    let version = depends
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: linux-image-"))
-        .ok_or_else(|| format!("the package lists lack {KERNEL}"))?;
-    let package = format!("linux-image-{version}");
-    output(
-        Command::new("apt-get")
-            .args(["download", "-q", &package])
-            .current_dir(work),
-    )?;
+fn packages(work: &Path) -> Vec<PathBuf> {
     let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
-    let found = fs::read_dir(work)
-        .unwrap()
+    let found = fs::read_dir(work).unwrap();
+    found
         .map(|entry| entry.unwrap().path())
-        .find(is_package);
-    let archive = found.ok_or_else(|| format!("{package} did not arrive"))?;
-    Ok((version.to_owned(), archive))
+        .filter(is_package)
+        .collect()
+}
+
+/// apt with the lists of one release.
+struct Apt {
+    options: Vec<String>,
+}
+
+impl Apt {
+    /// Lists of another release are kept below `work`, and go with it: the host's stay as they are.
+    fn new(suite: Suite, work: &Path) -> Apt {
+        let Suite::Other(suite) = suite else {
+            return Apt {
+                options: Vec::new(),
+            };
+        };
+        for place in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(work.join(place)).unwrap();
+        }
+        let mirror = std::env::var("MIRROR").unwrap_or("http://deb.debian.org/debian".to_owned());
+        let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+        let sources = format!(
+            "Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\nSigned-By: {keys}\n"
+        );
+        fs::write(work.join("list.sources"), sources).unwrap();
+        let at = |name: &str| work.join(name).display().to_string();
+        let options = [
+            format!("Dir::Etc::SourceList={}", at("list.sources")),
+            "Dir::Etc::SourceParts=/dev/null".to_owned(),
+            format!("Dir::State::Lists={}", at("lists")),
+            "Dir::State::Status=/dev/null".to_owned(),
+            format!("Dir::Cache={}", at("cache")),
+            "APT::Sandbox::User=root".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+        ];
+        Apt {
+            options: options
+                .into_iter()
+                .flat_map(|option| ["-o".to_owned(), option])
+                .collect(),
+        }
+    }
+
+    fn output(&self, program: &str, args: &[&str], work: &Path) -> Result<String, String> {
+        let mut command = Command::new(program);
+        output(command.args(&self.options).args(args).current_dir(work))
+    }
+
+    /// Fetches the kernel's packages; returns the kernel's version.
+    fn fetch(&self, work: &Path) -> Result<String, String> {
+        let needs = |package: &str| -> Result<Vec<String>, String> {
+            let depends = self.output("apt-cache", &["depends", "--important", package], work)?;
+            let names = depends
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("Depends: "));
+            Ok(names.map(str::to_owned).collect())
+        };
+        let image = needs(KERNEL)?
+            .into_iter()
+            .find(|name| name.starts_with("linux-image-"))
+            .ok_or_else(|| format!("the package lists lack {KERNEL}"))?;
+        // Since Debian 14 in parts.
+        let is_part =
+            |name: &String| name.starts_with("linux-binary-") || name.starts_with("linux-modules-");
+        let mut packages = needs(&image)?;
+        packages.retain(is_part);
+        packages.push(image.clone());
+        let mut args = vec!["download", "-q"];
+        args.extend(packages.iter().map(String::as_str));
+        self.output("apt-get", &args, work)?;
+        Ok(image.trim_start_matches("linux-image-").to_owned())
+    }
 }
 
 /// Runs `command`, and returns what it says.

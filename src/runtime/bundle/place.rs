@@ -1,0 +1,156 @@
+//! The cgroup of a container that is being created.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::cgroup::systemd::{self, Holder, Unit};
+use crate::cgroup::{self, Cgroup, layout};
+use crate::oci::runtime::Spec;
+use crate::oci::runtime::resources::Resources;
+
+/// Who makes the cgroup of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgroups {
+    /// We do; where we may not, and nothing is asked of it, the container stays in ours.
+    Files {
+        /// Whether a container may be without, since who calls us is not root, or only root of a user namespace.
+        optional: bool,
+    },
+    /// systemd does.
+    Systemd,
+}
+
+/// Where a container's processes live.
+pub(super) struct Place {
+    /// Below the root of each hierarchy.
+    pub(super) path: PathBuf,
+    /// Nothing if the container stays in the caller's.
+    pub(super) cgroup: Option<Cgroup>,
+    pub(super) unit: Option<Unit>,
+    /// Keeps the unit alive until the first process is in it.
+    holder: Option<Holder>,
+}
+
+impl Place {
+    pub(super) fn make(spec: &Spec, id: &str, cgroups: Cgroups) -> Result<Place> {
+        match cgroups {
+            Cgroups::Systemd => Place::by_systemd(spec, id),
+            Cgroups::Files { optional } => {
+                let path = path_of(spec, id);
+                let cgroup = match cgroup::create(&layout::detect()?, &path, &resources(spec)) {
+                    Err(error) if optional && is_refused(&error) && asks_nothing(spec) => {
+                        tracing::debug!("stay in our own cgroup: {error:#}");
+                        None
+                    }
+                    made => Some(made?),
+                };
+                Ok(Place {
+                    path,
+                    cgroup,
+                    unit: None,
+                    holder: None,
+                })
+            }
+        }
+    }
+
+    fn by_systemd(spec: &Spec, id: &str) -> Result<Place> {
+        let host = layout::detect()?;
+        let resources = resources(spec);
+        let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str());
+        let unit = systemd::unit(path.unwrap_or_default(), id)?;
+        let holder = Holder::new()?;
+        let started = systemd::start(&host, &unit, id, &resources, &holder);
+        match started.and_then(|path| cgroup::adopt(&host, &path, &resources)) {
+            Ok(cgroup) => Ok(Place {
+                path: cgroup.path().to_owned(),
+                cgroup: Some(cgroup),
+                unit: Some(unit),
+                holder: Some(holder),
+            }),
+            Err(error) => {
+                drop(holder);
+                warn_of(systemd::stop(&unit));
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes it away again, whatever goes wrong: what is left is told.
+    pub(super) fn destroy(self) {
+        drop(self.holder);
+        if let Some(cgroup) = &self.cgroup {
+            warn_of(cgroup.kill_all());
+        }
+        warn_of(self.unit.as_ref().map_or(Ok(()), systemd::stop));
+        if let Some(cgroup) = &self.cgroup {
+            warn_of(cgroup.remove());
+        }
+    }
+}
+
+fn warn_of(done: Result<()>) {
+    if let Err(error) = done {
+        tracing::warn!("{error:#}");
+    }
+}
+
+/// Whether the kernel did not let us.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    let errno = cause.and_then(io::Error::raw_os_error);
+    matches!(errno, Some(libc::EACCES | libc::EPERM | libc::EROFS))
+}
+
+/// Whether a configuration neither names a cgroup nor limits anything; who may not make cgroups may make no devices
+/// either, so rules for those do not matter.
+fn asks_nothing(spec: &Spec) -> bool {
+    spec.linux.as_ref().is_none_or(|linux| {
+        let resources = linux.resources.as_ref().is_none_or(|resources| {
+            let limits = Resources {
+                devices: Vec::new(),
+                ..resources.clone()
+            };
+            limits == Resources::default()
+        });
+        linux.cgroups_path.is_empty() && resources
+    })
+}
+
+/// The path that the configuration gives, relative to the root of the hierarchies; one of ours without.
+fn path_of(spec: &Spec, id: &str) -> PathBuf {
+    match &spec.linux {
+        Some(linux) if !linux.cgroups_path.is_empty() => Path::new("/").join(&linux.cgroups_path),
+        _ => Path::new(cgroup::PARENT).join(id),
+    }
+}
+
+/// The limits of the configuration; the devices that every container has come after its own rules.
+fn resources(spec: &Spec) -> Resources {
+    let mut resources = spec
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.resources.clone())
+        .unwrap_or_default();
+    resources.devices.extend(cgroup::default_rules());
+    resources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_asks_for_limits_is_told_apart() {
+        let asks = |linux: &str| {
+            let spec = format!(r#"{{"ociVersion":"1.0.0","linux":{linux}}}"#);
+            !asks_nothing(&serde_json::from_str(&spec).unwrap())
+        };
+        assert!(!asks("{}"));
+        assert!(!asks(r#"{"resources":{"devices":[{"allow":false}]}}"#));
+        assert!(asks(r#"{"resources":{"pids":{"limit":5}}}"#));
+        assert!(asks(r#"{"cgroupsPath":"/x"}"#));
+    }
+}

@@ -1,0 +1,90 @@
+//! The runtime inside a container: on hosts that are containers themselves, less is allowed and more is in the way.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{Sandbox, busybox};
+
+/// Makes of the root of `sandbox` one with a runtime and a bundle at /bundle, whose program is `script`.
+fn prepare(sandbox: &Sandbox, script: &str, change: impl Fn(&mut Value)) {
+    let rootfs = sandbox.rootfs();
+    std::fs::copy(env!("CARGO_BIN_EXE_aril"), rootfs.join("bin/aril-oci")).unwrap();
+    let inner = rootfs.join("bundle/rootfs");
+    for directory in ["bin", "proc", "sys", "dev", "tmp"] {
+        std::fs::create_dir_all(inner.join(directory)).unwrap();
+    }
+    std::fs::create_dir(rootfs.join("run")).unwrap();
+    std::fs::copy(busybox(), inner.join("bin/busybox")).unwrap();
+    for applet in ["sh", "cat", "echo", "id", "ls", "test", "sleep", "wc"] {
+        std::os::unix::fs::symlink("busybox", inner.join("bin").join(applet)).unwrap();
+    }
+    let mut config = super::config();
+    config["process"]["args"] = json!(["sh", "-c", script]);
+    change(&mut config);
+    std::fs::write(rootfs.join("bundle/config.json"), config.to_string()).unwrap();
+}
+
+/// Gives the outer container all that `--privileged` gives.
+fn privileged(sandbox: &mut Sandbox) {
+    let names = caps::all().into_iter().map(|cap| cap.to_string());
+    let all = json!(names.collect::<Vec<_>>());
+    let sets = json!({"bounding": all, "effective": all, "permitted": all});
+    sandbox
+        .set("/process/capabilities", sets)
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]))
+        .set("/linux/resources/devices", json!([{"allow": true}]));
+    for mount in sandbox.config["mounts"].as_array_mut().unwrap() {
+        let options = mount["options"].as_array_mut().unwrap();
+        options.retain(|option| option != "ro");
+    }
+}
+
+const INSIDE: &str = "cd /bundle && aril-oci --root /run/oci";
+
+#[test]
+fn it_runs_in_a_privileged_container() {
+    let script = format!(
+        "{INSIDE} run one; {INSIDE} create two >/dev/null </dev/null && {INSIDE} start two && {INSIDE} exec two echo joined
+         {INSIDE} delete --force two; ls /run/oci | wc -l"
+    );
+    let mut sandbox = Sandbox::new(&script);
+    privileged(&mut sandbox);
+    prepare(
+        &sandbox,
+        "echo inner $$; cat /proc/timer_list | wc -c; test -e /started || { echo > /started; exit 0; }; exec sleep 1000",
+        |config| {
+            config["linux"]["resources"]["pids"] = json!({"limit": 50});
+            config["linux"]["sysctl"] = json!({"net.ipv4.ip_unprivileged_port_start": "80"});
+        },
+    );
+    sandbox.run().says("inner 1\n0\njoined\n0");
+}
+
+#[test]
+fn it_runs_in_a_container_with_a_user_namespace() {
+    let script = format!("{INSIDE} run one; ls /run/oci | wc -l");
+    let mut sandbox = Sandbox::new(&script);
+    privileged(&mut sandbox);
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    sandbox
+        .namespace("user", None)
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map);
+    prepare(
+        &sandbox,
+        "echo inner $$; id -u; cat /proc/timer_list | wc -c; echo x > /dev/null && echo null",
+        |config| {
+            config["linux"]["sysctl"] = json!({"net.ipv4.ip_unprivileged_port_start": "80"});
+            config["linux"].as_object_mut().unwrap().remove("resources");
+        },
+    );
+    let status = Command::new("chown")
+        .args(["-R", "100000:100000"])
+        .arg(sandbox.rootfs())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    sandbox.run().says("inner 1\n0\n0\nnull\n0");
+}
