@@ -256,7 +256,9 @@ fn plan_root(options: &Options<'_>, linux: &Linux, namespaces: &Namespaces) -> R
     };
     let mounts = mounts::prepare(&spec.mounts, options.bundle, linux)?;
     let mut nodes = devices::plan(linux)?;
-    if namespaces.has(NamespaceKind::User) {
+    if crate::sys::process::in_user_namespace() {
+        devices::clone_hosts(&mut nodes)?;
+    } else if namespaces.has(NamespaceKind::User) {
         devices::make_clones(&mut nodes, linux)?;
     }
     let wants_cgroups = mounts

@@ -132,6 +132,29 @@ pub(super) fn make_clones(nodes: &mut [Node], linux: &Linux) -> Result<()> {
     .context("leave the host's mounts")?
 }
 
+/// Takes the nodes of the host for a container whose runtime is in a user namespace itself, where nobody makes nodes.
+pub(super) fn clone_hosts(nodes: &mut [Node]) -> Result<()> {
+    for node in nodes {
+        let path = Path::new("/").join(&node.path);
+        let open = || -> std::io::Result<OwnedFd> {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let found = rustix::fs::open(&path, flags, Mode::empty())?;
+            let stat = rustix::fs::statat(&found, "", rustix::fs::AtFlags::EMPTY_PATH)?;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if (kind, stat.st_rdev) != (node.kind, node.device) {
+                return Err(std::io::Error::from_raw_os_error(libc::ENODEV));
+            }
+            clone_tree(found.as_fd(), false)
+        };
+        let cloned = open().with_context(|| {
+            let path = path.display();
+            format!("take device {path} from the host, since a user namespace can make none")
+        });
+        node.clone = Some(cloned?);
+    }
+    Ok(())
+}
+
 /// Makes `node` as `name` in `directory`, and returns a mount of it alone.
 fn make_clone(
     directory: BorrowedFd<'_>,

@@ -63,6 +63,13 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     }
 }
 
+/// Returns whether this process is in another user namespace than the host's first, whose number is part of the kernel's
+/// interface (USER_NS_INIT_INO).
+pub fn in_user_namespace() -> bool {
+    const FIRST: u64 = 0xefff_fffd;
+    rustix::fs::stat("/proc/self/ns/user").is_ok_and(|found| found.st_ino != FIRST)
+}
+
 /// Closes a descriptor in a child of [`crate::sys::clone::clone`] that has it only as a copy of its parent's: the owner, a
 /// value that the child never touches again, lives on in the parent.
 pub fn abandon(copy: BorrowedFd<'_>) {

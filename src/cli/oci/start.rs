@@ -49,12 +49,7 @@ fn may_lack_cgroups(rootless: Option<&str>) -> bool {
     match rootless {
         Some("true") => true,
         Some("false") => false,
-        _ => {
-            // Where all ids are mapped to themselves, root is the host's.
-            let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-            let all = map.split_whitespace().eq(["0", "0", "4294967295"]);
-            !all || !rustix::process::geteuid().is_root()
-        }
+        _ => kernel::in_user_namespace() || !rustix::process::geteuid().is_root(),
     }
 }
 
