@@ -12,7 +12,7 @@ mod machine;
 use machine::{Files, Outcome, Suite};
 
 /// Two emulated processors that have to share this machine with other tests.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 const INIT: &str = include_str!("init.sh");
 const CHECKS: &str = include_str!("checks.sh");
@@ -32,7 +32,11 @@ fn check(suite: Suite) {
     // Two emulated machines at once would make each other miss their deadlines.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = std::env::temp_dir().join(format!("aril-v2-{}", std::process::id()));
+    let name = match suite {
+        Suite::Own => "own",
+        Suite::Other(suite) => suite,
+    };
+    let dir = std::env::temp_dir().join(format!("aril-v2-{name}-{}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     let outcome = machine::boot(files(&dir), suite, &dir, DEADLINE);
     drop(one);
