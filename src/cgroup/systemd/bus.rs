@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(&message[16..24], &[1, 1, b'o', 0, 21, 0, 0, 0]);
         assert_eq!(&message[24..45], b"/org/freedesktop/DBus");
         // The last field is the signature of the body.
-        let at = message.len() - 8 - 8;
+        let at = message.len() - 6 - 8;
         assert_eq!(&message[at..at + 7], &[8, 1, b'g', 0, 1, b's', 0]);
         assert_eq!(&message[message.len() - 6..], &[1, 0, 0, 0, b'x', 0]);
     }
