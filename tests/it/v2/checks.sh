@@ -268,13 +268,20 @@ check_runtime_below_its_cgroup() {
   rm -r /tmp/bundle
 }
 
+# Kernels and sandboxes without what is newer than 5.10.
+old_interfaces() { export ARIL_KERNEL_FALLBACK=mount_setattr,clone_into_cgroup,cgroup.kill,setns_pidfd,detached_exe; }
+
 check_without_new_interfaces() {
-  export ARIL_KERNEL_FALLBACK=mount_setattr,clone_into_cgroup,cgroup.kill,setns_pidfd,detached_exe
+  old_interfaces
   same "$(aril run --rm --network none -m 32m box cat /proc/self/cgroup)" 0::/
   waiting old --pids-limit 9
   same "$(cat "$(group old)/pids.max")" 9
   same "$(aril exec old echo joined)" joined
   aril rm -f old
+}
+
+check_runtime_without_new_interfaces() {
+  old_interfaces
   bundle
   cd /tmp/bundle
   aril-oci create bundled

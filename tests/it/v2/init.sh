@@ -34,7 +34,7 @@ rm -r /tmp/box
 
 # Each check is a shell of its own, so that -e ends it at the first command that fails.
 for name in $(sed -n 's/^check_\([a-z0-9_]*\)() {$/\1/p' /checks); do
-  if timeout 60 sh -c "set -eux; . /checks; check_$name" >/tmp/said 2>&1 </dev/null; then
+  if timeout 150 sh -c "set -eux; . /checks; check_$name" >/tmp/said 2>&1 </dev/null; then
     echo "ok $name" >/dev/ttyS1
   else
     echo "=== $name ends with $?"
