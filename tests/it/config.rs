@@ -108,3 +108,45 @@ fn another_file_can_be_named() {
         "{missing}"
     );
 }
+
+#[test]
+fn containers_are_told_the_proxies_of_the_user() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.home(".docker")).unwrap();
+    let config = |text: &str| std::fs::write(sandbox.home(".docker/config.json"), text).unwrap();
+    config(
+        r#"{"proxies": {"default": {"httpProxy": "http://proxy.example.com:3128", "httpsProxy": "http://proxy.example.com:3129",
+            "noProxy": "localhost,.example.com", "allProxy": "socks5://proxy.example.com", "ftpProxy": "http://proxy.example.com:21"}}}"#,
+    );
+    let run = "run --rm --network none -e http_proxy=own -e NO_PROXY= busybox sh -c";
+    let mut args: Vec<&str> = run.split(' ').collect();
+    args.push("env | grep -i proxy | sort");
+    assert_eq!(
+        sandbox.ok(&args),
+        "ALL_PROXY=socks5://proxy.example.com\n\
+         FTP_PROXY=http://proxy.example.com:21\n\
+         HTTPS_PROXY=http://proxy.example.com:3129\n\
+         HTTP_PROXY=http://proxy.example.com:3128\n\
+         NO_PROXY=\n\
+         all_proxy=socks5://proxy.example.com\n\
+         ftp_proxy=http://proxy.example.com:21\n\
+         http_proxy=own\n\
+         https_proxy=http://proxy.example.com:3129\n\
+         no_proxy=localhost,.example.com"
+    );
+    sandbox.ok(&["create", "--name", "cc", "--network", "none", "busybox"]);
+    let kept = sandbox.inspect("cc", "{{json .Config.Env}}");
+    assert!(
+        kept.contains("\"HTTP_PROXY=http://proxy.example.com:3128\""),
+        "{kept}"
+    );
+    // A broken file is no reason not to run.
+    config("{\"proxies\": }");
+    let ran = sandbox.aril(&["run", "--rm", "--network", "none", "busybox", "env"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.err.contains("no proxies are set: read ")
+            && ran.err.contains("config.json: line 1, column 13"),
+        "{ran:?}"
+    );
+}

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod mount;
 pub mod network;
 pub mod ports;
+pub mod proxies;
 pub mod resources;
 pub mod security;
 pub mod storage;

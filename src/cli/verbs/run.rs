@@ -21,11 +21,13 @@ use crate::error;
 use crate::monitor::control::{StartError, Streams};
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
+use crate::registry::credentials::{self, Store};
 
 /// `create`
 pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: CreateArgs = command::arguments(matches)?;
-    let request = request(&arguments.container, &arguments.options, "create")?;
+    let mut request = request(&arguments.container, &arguments.options, "create")?;
+    tell_proxies(context, &mut request, &arguments.container);
     let engine = engine(context)?;
     let id = make(
         &engine,
@@ -44,6 +46,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     let arguments: RunArgs = command::arguments(matches)?;
     let container = &arguments.container;
     let mut request = request(container, &arguments.options, "run")?;
+    tell_proxies(context, &mut request, container);
     if arguments.detach {
         if !container.attach.is_empty() {
             let why = "conflicting options: cannot specify both --attach and --detach";
@@ -141,6 +144,21 @@ fn request(
         request.host_config.console_size = [u32::from(size.height), u32::from(size.width)];
     }
     Ok(request)
+}
+
+/// Adds the proxies of the user's config.json to the environment; a file that cannot be read is a warning, as for docker.
+fn tell_proxies(context: &Context, request: &mut ContainerCreate, container: &ContainerFlags) {
+    let variable = |name: &str| std::env::var(name).ok();
+    let store = Store::open(context.globals.config.as_deref(), &variable);
+    match credentials::file::read(store.config()) {
+        Ok(document) => {
+            let proxies = flags::proxies::environment(&document, &container.env);
+            if !proxies.is_empty() {
+                request.config.env.get_or_insert_default().extend(proxies);
+            }
+        }
+        Err(error) => warn(&[format!("no proxies are set: {}", error::line(&error))]),
+    }
 }
 
 /// Makes the container, and the file with its id if one is wanted; returns the id.
