@@ -150,7 +150,11 @@ fn fetch(
                 Err(error) => return Err(error),
             }
         };
-        let reader = source.blob((digest, size), part.offset(), steps(layer, progress));
+        // What is wrong elsewhere may be right in the registry.
+        let urls = layer.blob.urls().as_deref();
+        let urls = urls.filter(|_| attempt == 1).unwrap_or_default();
+        let wanted = (digest, size, urls);
+        let reader = source.blob(wanted, part.offset(), steps(layer, progress));
         let failure = reader.failure();
         let expected = Expected {
             diff_id: Some(layer.diff_id),
@@ -239,7 +243,7 @@ pub(crate) fn document(images: &Images, source: &Source, blob: &Descriptor) -> R
         let Some(part) = blobs::begin(images, digest, size, &mut || {})? else {
             continue;
         };
-        let reader = source.blob((digest, size), part.offset(), Box::new(|_| {}));
+        let reader = source.blob((digest, size, &[]), part.offset(), Box::new(|_| {}));
         let failure = reader.failure();
         if let Err(error) = store(images, part, reader) {
             let failure = failure

@@ -19,10 +19,16 @@ pub fn key(server: &str) -> String {
     }
 }
 
-/// Asks the registry of `key` whether it takes `credentials`.
+/// Asks the registry of `key` whether it takes `credentials`; returns what is to be kept: them, or the token that the registry
+/// gives in their place.
 ///
 /// The error is of kind `Forbidden` if it does not, and says in docker's words what was wrong with the way to it otherwise.
-pub fn check(engine: &Engine, access: &Access, key: &str, credentials: &Credentials) -> Result<()> {
+pub fn check(
+    engine: &Engine,
+    access: &Access,
+    key: &str,
+    credentials: &Credentials,
+) -> Result<Credentials> {
     let registry = registry(key);
     let given = credentials.clone();
     let endpoint = registries::server(engine, access, registry)?;
@@ -32,20 +38,23 @@ pub fn check(engine: &Engine, access: &Access, key: &str, credentials: &Credenti
         Box::new(move || Ok(given.clone())),
         &access.cancel,
     )?;
-    client
-        .ping()
-        .map_err(|failure| refused(&endpoint.base, registry, &failure))
+    let token = client
+        .login()
+        .map_err(|failure| refused(&client.home(), registry, &failure))?;
+    Ok(token.map_or_else(|| credentials.clone(), Credentials::Identity))
 }
 
-fn refused(base: &str, registry: &str, failure: &Failure) -> anyhow::Error {
+fn refused(home: &str, registry: &str, failure: &Failure) -> anyhow::Error {
+    let own = format!("Get \"{home}/\"");
     match failure {
-        Failure::Refused(refusal) if refusal.status == 401 && refusal.errors.is_empty() => {
-            let why = format!("login attempt to {base}/ failed with status: 401 Unauthorized");
+        // By the registry itself, and not by its token server.
+        Failure::Refused(refusal) if refusal.status == 401 && refusal.request == own => {
+            let why = format!("login attempt to {home}/ failed with status: 401 Unauthorized");
             error::new(Kind::Forbidden, why)
         }
         Failure::Refused(refusal) if matches!(refusal.status, 401 | 403) => {
             let text = failure.to_string();
-            error::new(Kind::Forbidden, format!("Get \"{base}/\": {text}"))
+            error::new(Kind::Forbidden, format!("{own}: {text}"))
         }
         _ => registries::connection(registry, failure),
     }

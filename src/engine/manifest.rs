@@ -26,17 +26,28 @@ pub struct Shown {
     pub described: Vec<Value>,
 }
 
-/// Returns the manifest or index behind a name, and with `verbose` what each image of it is.
+/// What is wanted, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InspectOptions {
+    /// Whether each image is described.
+    pub verbose: bool,
+    /// Whether any certificate will do, and plain HTTP.
+    pub insecure: bool,
+}
+
+/// Returns the manifest or index behind a name, and what each image of it is if that is wanted.
 ///
 /// The error is of kind `NotFound` if there is none.
 pub fn inspect(
     engine: &Engine,
     reference: &Reference,
-    verbose: bool,
+    options: InspectOptions,
     access: &Access,
 ) -> Result<Shown> {
     let reference = reference.clone().or_latest();
-    let source = registries::source(engine, access, &reference)?;
+    let source = registries::source_by(engine, access, &reference, |endpoint| {
+        endpoint.tls.insecure |= options.insecure;
+    })?;
     let fetched = match &reference.digest {
         Some(digest) => source.by_digest(digest),
         None => source.by_tag(reference.tag.as_deref().unwrap_or_default()),
@@ -48,7 +59,7 @@ pub fn inspect(
     let document = manifest::parse(&fetched.bytes, &fetched.media_type)?;
     let is_index = matches!(document, Document::Index(_));
     let mut described = Vec::new();
-    if verbose {
+    if options.verbose {
         match document {
             Document::Image(image) => {
                 let descriptor = descriptor(&source, &fetched, &image)?;
@@ -91,7 +102,7 @@ fn descriptor(source: &Source, fetched: &Fetched, image: &ImageManifest) -> Resu
         config.size() <= DOCUMENT_MAX_BYTES,
         "the configuration is too large"
     );
-    let mut reader = source.blob((config.digest(), config.size()), 0, Box::new(|_| {}));
+    let mut reader = source.blob((config.digest(), config.size(), &[]), 0, Box::new(|_| {}));
     std::io::Read::read_to_end(&mut reader, &mut bytes)
         .with_context(|| format!("fetch the configuration {}", config.digest()))?;
     let parsed: ImageConfig = serde_json::from_slice(&bytes).unwrap_or_default();

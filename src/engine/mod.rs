@@ -76,7 +76,12 @@ impl Engine {
         use anyhow::Context as _;
         dirs.create()
             .with_context(|| format!("create {}", dirs.data().display()))?;
-        Ok(Engine {
+        Ok(Engine::without_store(dirs))
+    }
+
+    /// Returns an engine over `dirs` that need not exist: for what only asks registries, which every user may.
+    pub fn without_store(dirs: Dirs) -> Engine {
+        Engine {
             containers: Containers::new(&dirs),
             volumes: Volumes::new(&dirs),
             images: Images::open(&dirs),
@@ -85,7 +90,7 @@ impl Engine {
             client_config: None,
             settings: OnceLock::new(),
             dirs,
-        })
+        }
     }
 
     /// Returns what daemon.json says, which is read when it is asked for first.

@@ -50,6 +50,9 @@ pub fn pull(
     access: &Access,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
+    if reference.familiar_name() == "scratch" {
+        return Err(error::invalid("'scratch' is a reserved name"));
+    }
     gc::empty_trash(&engine.images)?;
     let source = registries::source(engine, access, reference)?;
     let mut newer = false;
@@ -86,7 +89,7 @@ pub fn pull(
     let name = if options.all_tags {
         reference.familiar_name()
     } else {
-        reference.clone().or_latest().familiar()
+        without_tag(&reference.clone().or_latest()).familiar()
     };
     progress(Progress::note(
         "",
@@ -97,6 +100,15 @@ pub fn pull(
         },
     ));
     Ok(())
+}
+
+/// Returns a reference whose digest, if it has one, says alone what is meant.
+fn without_tag(reference: &Reference) -> Reference {
+    let mut found = reference.clone();
+    if found.digest.is_some() {
+        found.tag = None;
+    }
+    found
 }
 
 /// Tells what a failure of the registry means; other errors stay what they are.
@@ -121,7 +133,7 @@ impl Pull<'_> {
     fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<bool> {
         let reference = self.reference;
         let title = match &reference.digest {
-            Some(_) => reference.to_string(),
+            Some(_) => without_tag(reference).to_string(),
             None => reference.tag.clone().unwrap_or_default(),
         };
         let title = Progress::note(title, format!("Pulling from {}", reference.repository));

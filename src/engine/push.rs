@@ -344,6 +344,7 @@ impl Push<'_> {
                         Sent::Exists => "Layer already exists".to_owned(),
                         Sent::Mounted(from) => format!("Mounted from {from}"),
                         Sent::Uploaded => "Pushed".to_owned(),
+                        Sent::Foreign => "Skipped foreign layer".to_owned(),
                     };
                     tell(progress, Progress::layer(id, status));
                     done.push((job.diff_id.clone(), blob));
@@ -366,6 +367,9 @@ impl Push<'_> {
         let images = &self.engine.images;
         let repository = &self.reference.repository;
         if let Some(blob) = &job.blob {
+            if is_foreign(blob) {
+                return Ok((blob.clone(), Sent::Foreign));
+            }
             if self.client.has_blob(repository, blob.digest())? {
                 return Ok((blob.clone(), Sent::Exists));
             }
@@ -461,6 +465,13 @@ impl Push<'_> {
             Ok(())
         })
     }
+}
+
+/// Returns whether a layer is to be had elsewhere, and may not be given to others (image-spec layer.md, Non-Distributable).
+fn is_foreign(blob: &Descriptor) -> bool {
+    let media_type = blob.media_type().to_string();
+    let says_so = media_type.contains(".foreign.") || media_type.contains(".nondistributable.");
+    says_so && blob.urls().as_ref().is_some_and(|urls| !urls.is_empty())
 }
 
 /// Returns the manifest of what was sent.

@@ -73,8 +73,19 @@ pub(crate) fn server(engine: &Engine, access: &Access, registry: &str) -> Result
 
 /// Returns the repository of `reference` at all endpoints of its registry.
 pub(crate) fn source(engine: &Engine, access: &Access, reference: &Reference) -> Result<Source> {
+    source_by(engine, access, reference, |_| {})
+}
+
+/// Returns the repository of `reference` at all endpoints of its registry, each of which `change` may change.
+pub(crate) fn source_by(
+    engine: &Engine,
+    access: &Access,
+    reference: &Reference,
+    change: impl Fn(&mut Endpoint),
+) -> Result<Source> {
     let mut clients = Vec::new();
-    for endpoint in endpoints(engine, access, &reference.registry)? {
+    for mut endpoint in endpoints(engine, access, &reference.registry)? {
+        change(&mut endpoint);
         let key = endpoint.credentials.clone();
         clients.push(Client::new(
             &endpoint,
@@ -143,6 +154,12 @@ pub(crate) fn connection(registry: &str, failure: &Failure) -> anyhow::Error {
             error,
             format!(
                 r#""insecure-registries": ["{registry}"] in /etc/aril/daemon.json allows plain HTTP"#
+            ),
+        ),
+        Some(Why::Certificate) if failure.to_string().contains("remote error") => error::with_hint(
+            error,
+            format!(
+                "it asks who is calling: put your certificate and its key into /etc/docker/certs.d/{registry}/, as client.cert and client.key"
             ),
         ),
         Some(Why::Certificate) => error::with_hint(

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub type Lookup = Box<dyn Fn() -> anyhow::Result<Credentials> + Send + Sync>;
 /// What is known of an endpoint's wishes.
 pub(crate) struct Auth {
     lookup: Lookup,
+    /// Whether token servers are asked for a token that can be kept, as `login` wants it.
+    offline: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -48,6 +51,8 @@ struct State {
     challenge: Option<Challenge>,
     credentials: Option<Credentials>,
     tokens: HashMap<Vec<String>, Token>,
+    /// What a token server gave to be kept.
+    refresh: Option<Secret>,
 }
 
 struct Token {
@@ -75,8 +80,20 @@ impl Auth {
     pub(crate) fn new(lookup: Lookup) -> Auth {
         Auth {
             lookup,
+            offline: AtomicBool::new(false),
             state: Mutex::default(),
         }
+    }
+
+    /// Asks token servers from now on for a token that others can be had for.
+    pub(crate) fn ask_for_refresh(&self) {
+        self.offline.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the token that a token server gave to be kept in the place of a password.
+    pub(crate) fn refresh(&self) -> Option<Secret> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refresh.clone()
     }
 
     /// Returns the value of `Authorization` for a request that needs `scopes`, as far as the endpoint's wishes are known.
@@ -164,7 +181,11 @@ impl Auth {
                 {
                     return Ok(bearer_value(&token.secret));
                 }
-                let answer = fetch(http, bearer, credentials, scopes, false)?;
+                let is_login = self.offline.load(Ordering::Relaxed);
+                let answer = fetch(http, bearer, credentials, scopes, is_login)?;
+                if is_login && !answer.refresh_token.is_empty() {
+                    state.refresh = Some(Secret::new(&answer.refresh_token));
+                }
                 let token = token(&answer, bearer)?;
                 let value = bearer_value(&token.secret);
                 state.tokens.insert(key, token);
@@ -225,7 +246,17 @@ fn fetch(
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         request.body = Body::Bytes(form.as_bytes());
-        return parse(http, request);
+        return match parse(http, request) {
+            // It knows no such requests; then the token stands in a password's place.
+            Err(failure) if matches!(failure.status(), Some(404 | 405)) => {
+                let basic = Credentials::Password {
+                    user: String::new(),
+                    password: refresh.clone(),
+                };
+                fetch(http, bearer, &basic, scopes, is_login)
+            }
+            answer => answer,
+        };
     }
     let mut query: Vec<(&str, &str)> = Vec::new();
     if !bearer.service.is_empty() {
@@ -234,7 +265,9 @@ fn fetch(
     query.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
     let mut private = HeaderMap::new();
     if let Credentials::Password { user, password } = credentials {
-        query.push(("account", user));
+        if !user.is_empty() {
+            query.push(("account", user));
+        }
         private.insert(header::AUTHORIZATION, basic_value(user, password));
     }
     if is_login {
@@ -297,6 +330,20 @@ fn check_realm(realm: &Uri, http: &Http) -> Result<(), Failure> {
         return refuse("it is an address inside of this network, and not the registry's");
     }
     Ok(())
+}
+
+/// Refuses addresses that a manifest names and that a hostile one could want asked; as for token servers.
+pub(crate) fn check_elsewhere(url: &Uri, http: &Http) -> Result<(), Failure> {
+    let host = url.host().unwrap_or_default();
+    let home = http.home();
+    let is_near = is_internal(home.host().unwrap_or_default());
+    if matches!(url.scheme_str(), Some("http" | "https")) && (is_near || !is_internal(host)) {
+        return Ok(());
+    }
+    Err(Failure::Wrong(format!(
+        "refused to fetch a layer from {}, which the manifest names",
+        http::without_query(url)
+    )))
 }
 
 /// Whether a host is written as an address that is not of the Internet.

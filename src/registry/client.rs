@@ -1,6 +1,7 @@
 //! One endpoint: manifests, blobs and lists of tags, with whatever authorization it wants.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -37,6 +38,8 @@ pub struct Client {
     capabilities: Capabilities,
     attempts: u32,
     settled: std::sync::OnceLock<Scheme>,
+    silent: AtomicBool,
+    reached: AtomicBool,
 }
 
 /// What a tag stands for, told without the document itself.
@@ -80,7 +83,7 @@ impl Client {
             http: Http::new(
                 base.clone(),
                 (endpoint.tls.clone(), endpoint.connect_timeout),
-                settings.proxies.clone(),
+                settings,
                 cancel.clone(),
             ),
             auth: Auth::new(lookup),
@@ -90,7 +93,26 @@ impl Client {
             capabilities: endpoint.capabilities,
             attempts: settings.attempts.max(1),
             settled,
+            silent: AtomicBool::new(false),
+            reached: AtomicBool::new(false),
         })
+    }
+
+    /// Returns its address, for people, with the scheme that it has turned out to have.
+    pub fn home(&self) -> String {
+        http::without_query(&self.http.home())
+    }
+
+    /// Returns whether nobody was there when it was asked before.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Remembers whether nobody is there, so that whoever has another place to ask does not wait for this one again.
+    pub(crate) fn note(&self, failure: &Failure) {
+        if failure.is_silence() {
+            self.silent.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Returns what it may be asked for.
@@ -190,15 +212,40 @@ impl Client {
         offset: u64,
     ) -> Result<Box<dyn Read + Send>, Failure> {
         let url = self.url(&format!("{repository}/blobs/{digest}"), &[])?;
-        let (name, answer) = self.call(&[pull_scope(repository)], &mut || {
-            let mut request = Request::new(Method::GET, url.clone());
-            if offset > 0
-                && let Ok(range) = HeaderValue::from_str(&format!("bytes={offset}-"))
-            {
-                request.headers.insert(header::RANGE, range);
-            }
-            Ok(request)
-        })?;
+        let ask = |offset: u64| {
+            self.call(&[pull_scope(repository)], &mut || {
+                Ok(from_offset(url.clone(), offset))
+            })
+        };
+        let (name, answer) = match ask(offset) {
+            // It has ranges, and not this one; then all of it is read again.
+            Err(failure) if offset > 0 && failure.status() == Some(416) => ask(0)?,
+            asked => asked?,
+        };
+        self.body(&name, answer, (size, offset))
+    }
+
+    /// Opens a blob from `offset` on at an address outside of the registry, which learns nothing of us.
+    pub(crate) fn elsewhere(
+        &self,
+        url: &Uri,
+        size: u64,
+        offset: u64,
+    ) -> Result<Box<dyn Read + Send>, Failure> {
+        auth::check_elsewhere(url, &self.http)?;
+        let request = from_offset(url.clone(), offset);
+        let name = http::named(&request);
+        let answer = http::check(name.clone(), self.http.send(request)?)?;
+        self.body(&name, answer, (size, offset))
+    }
+
+    /// Returns what comes of a blob from `offset` on.
+    fn body(
+        &self,
+        name: &str,
+        answer: Answer,
+        (size, offset): (u64, u64),
+    ) -> Result<Box<dyn Read + Send>, Failure> {
         let skip = match answer.status() {
             StatusCode::PARTIAL_CONTENT if range_start(answer.headers()) == Some(offset) => 0,
             StatusCode::PARTIAL_CONTENT => {
@@ -225,7 +272,7 @@ impl Client {
             .reader();
         let mut reader: Box<dyn Read + Send> = Box::new(reader);
         if skip > 0 {
-            self.skip(&name, &mut reader, skip)?;
+            self.skip(name, &mut reader, skip)?;
         }
         Ok(reader)
     }
@@ -283,6 +330,14 @@ impl Client {
             .map(drop)
     }
 
+    /// Does what [`Client::ping`] does, and returns the token that the token server gives to be kept for our password, if
+    /// there is a token server that does.
+    pub fn login(&self) -> Result<Option<Secret>, Failure> {
+        self.auth.ask_for_refresh();
+        self.ping()?;
+        Ok(self.auth.refresh())
+    }
+
     /// Returns an address below the endpoint's.
     pub(crate) fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Uri, Failure> {
         let mut query = query.to_vec();
@@ -326,6 +381,7 @@ impl Client {
                 }
             }
             let (name, answer) = self.send(request, make)?;
+            self.reached.store(true, Ordering::Relaxed);
             let challenged = answer.status() == StatusCode::UNAUTHORIZED
                 && own
                 && http::is_same_origin(answer.get_uri(), &self.http.home());
@@ -409,7 +465,13 @@ impl Client {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
-            let Some(delay) = retry::delay(&failure, attempt, self.attempts) else {
+            // Who was never there will hardly come; a name may be misspelt.
+            let attempts = if self.reached.load(Ordering::Relaxed) || !failure.is_silence() {
+                self.attempts
+            } else {
+                self.attempts.min(2)
+            };
+            let Some(delay) = retry::delay(&failure, attempt, attempts) else {
                 return Err(failure);
             };
             tracing::info!("{failure}; once more in {delay:?}");
@@ -424,6 +486,17 @@ impl Client {
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts
     }
+}
+
+/// Returns a request for what stands at an address from `offset` on.
+fn from_offset(url: Uri, offset: u64) -> Request<'static> {
+    let mut request = Request::new(Method::GET, url);
+    if offset > 0
+        && let Ok(range) = HeaderValue::from_str(&format!("bytes={offset}-"))
+    {
+        request.headers.insert(header::RANGE, range);
+    }
+    request
 }
 
 /// The scope of reading a repository.

@@ -14,6 +14,8 @@ pub const HUB_CREDENTIALS: &str = "https://index.docker.io/v1/";
 pub const HUB_HOST: &str = "registry-1.docker.io";
 /// How long connecting to a registry may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may be silent where nothing else is said.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long connecting to a mirror may take, since there is another place to ask.
 pub const MIRROR_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -140,6 +142,8 @@ pub struct Settings {
     pub uploads: usize,
     /// How often something is tried before it is given up (`max-download-attempts`).
     pub attempts: u32,
+    /// How long a connection may send nothing, or take nothing, before it is made anew (`ARIL_STALL_TIMEOUT`).
+    pub stall_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -149,6 +153,7 @@ impl Default for Settings {
             downloads: 3,
             uploads: 5,
             attempts: 5,
+            stall_timeout: STALL_TIMEOUT,
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Refusal {
     pub errors: Vec<ApiError>,
     /// How long to wait before the next request (`Retry-After`).
     pub retry_after: Option<Duration>,
+    /// What it says of the number of requests that it answers: `100;w=21600`; empty if it says nothing.
+    pub limit: String,
     /// Whether the registry wants to know who asks, and there are no credentials to tell it.
     pub needs_credentials: bool,
 }
@@ -91,6 +93,11 @@ impl Failure {
     /// Returns whether somebody here wanted it to stop.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Failure::Transport(transport) if transport.why == Why::Cancelled)
+    }
+
+    /// Returns whether nobody was there to be asked.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Failure::Transport(transport) if matches!(transport.why, Why::Connect | Why::Unknown))
     }
 
     /// Returns the status of an answer that said no.
@@ -175,6 +182,13 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.needs_credentials {
             return write!(f, "{}: no basic auth credentials", self.request);
+        }
+        if self.status == 429 && !self.limit.is_empty() {
+            let other = Refusal {
+                limit: String::new(),
+                ..self.clone()
+            };
+            return write!(f, "{other} (limit: {})", self.limit);
         }
         if !self.errors.is_empty() {
             let all: Vec<String> = self.errors.iter().map(ToString::to_string).collect();

@@ -12,13 +12,11 @@ use anyhow::Result;
 use ureq::http::{HeaderMap, Method, Uri, header};
 use ureq::{Agent, Proxy, SendBody};
 
-use super::endpoint::{Proxies, Tls};
+use super::endpoint::{Proxies, Secret, Settings, Tls};
 use super::failure::{Failure, Refusal, Transport, Why};
-use super::trouble::transport;
+use super::trouble::{by_proxy, transport};
 use super::{proxy, retry, tls};
 
-/// How long a connection may send nothing, or take nothing, before it is given up.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer to a question may take; the end of an upload may take longer, since the registry moves data then.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const UPLOAD_ANSWER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -149,6 +147,7 @@ struct Key {
 pub(crate) struct Http {
     tls: Tls,
     connect_timeout: Duration,
+    stall_timeout: Duration,
     proxies: Proxies,
     cancel: Cancel,
     /// The endpoint's scheme, host and port; the scheme may turn out to be another one.
@@ -160,13 +159,14 @@ impl Http {
     pub(crate) fn new(
         home: Uri,
         (tls, connect_timeout): (Tls, Duration),
-        proxies: Proxies,
+        settings: &Settings,
         cancel: Cancel,
     ) -> Http {
         Http {
             tls,
             connect_timeout,
-            proxies,
+            stall_timeout: settings.stall_timeout,
+            proxies: settings.proxies.clone(),
             cancel,
             home: RwLock::new(home),
             agents: Mutex::default(),
@@ -268,26 +268,41 @@ impl Http {
         } else {
             agent.run(built.body(SendBody::none()).map_err(malformed)?)
         };
+        if let Ok(answer) = &result {
+            let left = header_text(answer.headers(), "ratelimit-remaining");
+            let source = header_text(answer.headers(), "docker-ratelimit-source");
+            if !left.is_empty() {
+                tracing::debug!(left, source, "the registry counts requests");
+            }
+        }
         result.map_err(|error| {
             if self.cancel.is_cancelled() {
                 return cancelled();
             }
-            Failure::Transport(transport(&request.url, name, &error))
+            let failed = transport(&request.url, name, &error);
+            Failure::Transport(match self.proxy(&request.url) {
+                Some(proxy) => by_proxy(proxy.expose(), failed, &error),
+                None => failed,
+            })
         })
     }
 
-    /// Returns the agent for an address: ours or foreign, and by which proxy.
-    fn agent(&self, url: &Uri, is_upload: bool) -> Result<Agent, Failure> {
-        let proxy = proxy::choose(
+    /// Returns the proxy by which an address is reached.
+    fn proxy(&self, url: &Uri) -> Option<&Secret> {
+        proxy::choose(
             &self.proxies,
             url.scheme_str().unwrap_or_default(),
             url.host().unwrap_or_default(),
             port(url),
-        );
+        )
+    }
+
+    /// Returns the agent for an address: ours or foreign, and by which proxy.
+    fn agent(&self, url: &Uri, is_upload: bool) -> Result<Agent, Failure> {
         let key = Key {
             own: is_same_origin(&self.home(), url),
             is_upload,
-            proxy: proxy.map(|proxy| proxy.expose().to_owned()),
+            proxy: self.proxy(url).map(|proxy| proxy.expose().to_owned()),
         };
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(agent) = agents.get(&key) {
@@ -313,7 +328,7 @@ impl Http {
         let (answer, stall) = if key.is_upload {
             (UPLOAD_ANSWER_TIMEOUT, UPLOAD_ANSWER_TIMEOUT)
         } else {
-            (ANSWER_TIMEOUT, STALL_TIMEOUT)
+            (ANSWER_TIMEOUT, self.stall_timeout)
         };
         Ok(Agent::config_builder()
             .http_status_as_error(false)
@@ -325,7 +340,7 @@ impl Http {
             .timeout_connect(Some(self.connect_timeout))
             .timeout_recv_response(Some(answer))
             .timeout_per_read(Some(stall))
-            .timeout_per_write(Some(STALL_TIMEOUT))
+            .timeout_per_write(Some(self.stall_timeout))
             .max_idle_connections_per_host(IDLE_PER_HOST)
             .max_idle_connections(2 * IDLE_PER_HOST)
             .build())
@@ -384,10 +399,17 @@ pub(crate) fn check(name: String, answer: Answer) -> Result<Answer, Failure> {
     Err(Failure::Refused(refusal(name, answer)))
 }
 
+/// Returns a header as text; empty if there is none, or none that is text.
+fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
+}
+
 /// Reads an answer that says no.
 pub(crate) fn refusal(name: String, answer: Answer) -> Refusal {
     let status = answer.status().as_u16();
     let retry_after = retry::retry_after(answer.headers());
+    let limit = header_text(answer.headers(), "ratelimit-limit").to_owned();
     let mut body = Vec::new();
     let reader = answer.into_body().into_reader();
     if let Err(error) = reader.take(REFUSAL_MAX_BYTES).read_to_end(&mut body) {
@@ -395,6 +417,7 @@ pub(crate) fn refusal(name: String, answer: Answer) -> Refusal {
     }
     Refusal {
         retry_after,
+        limit,
         ..Refusal::read(name, status, &body)
     }
 }

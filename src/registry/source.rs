@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use oci_spec::image::Digest;
+use ureq::http::Uri;
 
 use super::client::{Client, Fetched, Resolved};
 use super::failure::Failure;
@@ -64,24 +65,29 @@ impl Source {
     }
 
     /// Returns a stream of a blob from `offset` on; nothing is asked before it is read from.
+    ///
+    /// `urls` are places outside of the registry that are asked first (image-spec descriptor.md, urls).
     pub fn blob<'a>(
         &'a self,
-        (digest, size): (&'a Digest, u64),
+        (digest, size, urls): (&'a Digest, u64, &[String]),
         offset: u64,
         step: Box<dyn FnMut(Step) + Send + 'a>,
     ) -> BlobReader<'a> {
-        BlobReader {
+        let mut reader = BlobReader {
             source: self,
             digest,
             size,
             at: offset,
-            client: 0,
+            urls: urls.iter().filter_map(|url| url.parse().ok()).collect(),
+            place: 0,
             attempt: 0,
             settled_at: offset,
             body: None,
             step,
             failure: Arc::default(),
-        }
+        };
+        reader.skip_silent();
+        reader
     }
 
     /// Asks one endpoint after the other. What a mirror says no to, or is not there for, the next one may have; what the last
@@ -96,11 +102,14 @@ impl Source {
             let why = "no endpoint of this registry may be asked for that".to_owned();
             return Err(Failure::Wrong(why));
         };
-        for mirror in mirrors {
+        for mirror in mirrors.iter().filter(|mirror| !mirror.is_silent()) {
             match act(mirror) {
                 Ok(done) => return Ok(done),
                 Err(failure) if failure.is_cancelled() => return Err(failure),
-                Err(failure) => tracing::warn!("mirror {}: {failure}", mirror.name()),
+                Err(failure) => {
+                    mirror.note(&failure);
+                    tracing::warn!("mirror {}: {failure}", mirror.name());
+                }
             }
         }
         last.retry(&mut |_| {}, &mut || act(last))
@@ -117,7 +126,9 @@ pub struct BlobReader<'a> {
     digest: &'a Digest,
     size: u64,
     at: u64,
-    client: usize,
+    urls: Vec<Uri>,
+    /// Which of the addresses is asked, and after them which endpoint.
+    place: usize,
     attempt: u32,
     /// Where counting began.
     settled_at: u64,
@@ -132,19 +143,45 @@ impl std::fmt::Debug for BlobReader<'_> {
     }
 }
 
-impl BlobReader<'_> {
+impl<'r> BlobReader<'r> {
     /// Returns where the failure will be that ended the stream; nothing will be there if something else ended it.
     pub fn failure(&self) -> Arc<Mutex<Option<Failure>>> {
         Arc::clone(&self.failure)
     }
 
+    /// Returns the endpoint that is asked now, or by which an address outside of the registry is.
+    fn place(&self) -> (&'r Client, Option<Uri>) {
+        let clients = &self.source.clients;
+        match self.urls.get(self.place) {
+            Some(url) => (&clients[clients.len() - 1], Some(url.clone())),
+            None => (&clients[self.place - self.urls.len()], None),
+        }
+    }
+
+    /// Goes on to the first place that is not known to be silent, and to the last one at most.
+    fn skip_silent(&mut self) {
+        let last = self.urls.len() + self.source.clients.len() - 1;
+        while self.place < last {
+            let (client, url) = self.place();
+            if url.is_some() || !client.is_silent() {
+                return;
+            }
+            self.place += 1;
+        }
+    }
+
     fn attempt(&mut self, out: &mut [u8]) -> Result<usize, Failure> {
-        let client = &self.source.clients[self.client];
-        let name = || format!("{}: blob {}", client.name(), self.digest);
+        let (client, url) = self.place();
+        let name = || match &url {
+            Some(url) => http::without_query(url),
+            None => format!("{}: blob {}", client.name(), self.digest),
+        };
         if self.body.is_none() {
             let wanted = (self.digest, self.size);
-            let body = client.blob(&self.source.repository, wanted, self.at)?;
-            self.body = Some(body);
+            self.body = Some(match &url {
+                Some(url) => client.elsewhere(url, self.size, self.at)?,
+                None => client.blob(&self.source.repository, wanted, self.at)?,
+            });
         }
         let Some(body) = &mut self.body else {
             return Ok(0);
@@ -184,12 +221,13 @@ impl BlobReader<'_> {
         }
         self.settled_at = self.at;
         self.attempt += 1;
-        let clients = &self.source.clients;
-        let client = &clients[self.client];
-        let last = self.client + 1 == clients.len();
+        let (client, url) = self.place();
+        let last = self.place + 1 == self.urls.len() + self.source.clients.len();
         // Somebody else can be asked without waiting for this one.
         let attempts = if last {
             client.attempts()
+        } else if failure.is_silence() {
+            1
         } else {
             client.attempts().min(2)
         };
@@ -201,8 +239,14 @@ impl BlobReader<'_> {
         if last {
             return false;
         }
-        tracing::warn!("mirror {}: {failure}", client.name());
-        self.client += 1;
+        if url.is_some() {
+            tracing::warn!("{failure}; the registry is asked");
+        } else {
+            client.note(failure);
+            tracing::warn!("mirror {}: {failure}", client.name());
+        }
+        self.place += 1;
+        self.skip_silent();
         self.attempt = 0;
         true
     }

@@ -7,9 +7,12 @@
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 use super::endpoint::{Identity, Tls};
+use crate::error;
 
 /// The largest file of certificates that is read.
 const PEM_MAX_BYTES: u64 = 4 << 20;
@@ -71,7 +74,7 @@ fn identity(identities: &[Identity]) -> Result<Option<ClientCert>> {
         match load(identity) {
             Ok(certificate) => return Ok(Some(certificate)),
             Err(error) => {
-                tracing::warn!("{error:#}");
+                tracing::debug!("{error:#}");
                 first_error.get_or_insert(error);
             }
         }
@@ -92,10 +95,34 @@ fn load(identity: &Identity) -> Result<ClientCert> {
             identity.certificate.display()
         );
     }
-    let key = PrivateKey::from_pem(&read(&identity.key)?)
+    let context = || format!("read the key {}", identity.key.display());
+    let pem = read(&identity.key)?;
+    let key = PrivateKey::from_pem(&pem)
         .map_err(|error| anyhow::anyhow!("{error}"))
-        .with_context(|| format!("read the key {}", identity.key.display()))?;
+        .with_context(context)?;
+    // ureq takes it for granted that rustls can use them.
+    let same = PrivateKeyDer::from_pem_slice(&pem).with_context(context)?;
+    usable(&chain, same).map_err(|error| explain(identity, &error))?;
     Ok(ClientCert::new_with_certs(&chain, key))
+}
+
+/// Tries what rustls does with a certificate and its key.
+fn usable(chain: &[Certificate<'_>], key: PrivateKeyDer<'static>) -> Result<(), rustls::Error> {
+    let chain = chain.iter().map(|link| link.der().to_vec().into());
+    let provider = rustls::crypto::ring::default_provider();
+    rustls::sign::CertifiedKey::from_der(chain.collect(), key, &provider).map(drop)
+}
+
+fn explain(identity: &Identity, error: &rustls::Error) -> anyhow::Error {
+    let (certificate, key) = (identity.certificate.display(), identity.key.display());
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        return error::invalid(format!("{key} is not the key of {certificate}"));
+    }
+    if error.to_string().contains("UnsupportedCertVersion") {
+        let why = "openssl x509 -req makes one of version 3 if it is given -extfile";
+        return error::invalid(format!("{certificate} is of version 1 of X.509: {why}"));
+    }
+    error::invalid(format!("{certificate} with {key} is of no use: {error}"))
 }
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>> {

@@ -15,7 +15,9 @@ use super::{http, tls};
 /// Where nobody was reached docker names the root of the API, since it asks for that first.
 pub(crate) fn transport(url: &Uri, request: String, error: &Error) -> Transport {
     let (why, text) = why(url, error);
+    // The search is no part of that API.
     let root = url.host().is_some()
+        && url.path().contains("/v2/")
         && matches!(
             why,
             Why::Connect | Why::Unknown | Why::Plain | Why::Certificate
@@ -27,6 +29,24 @@ pub(crate) fn transport(url: &Uri, request: String, error: &Error) -> Transport 
         request
     };
     Transport { request, why, text }
+}
+
+/// Returns how a request failed that was to go by a proxy.
+pub(crate) fn by_proxy(proxy: &str, failed: Transport, error: &Error) -> Transport {
+    let is_proxy = matches!(failed.why, Why::Connect | Why::Unknown);
+    let Some(url) = proxy.parse().ok().filter(|_| is_proxy) else {
+        return failed;
+    };
+    let (why, text) = why(&url, error);
+    let text = format!(
+        "proxyconnect tcp: {}",
+        text.trim_start_matches("proxyconnect tcp: ")
+    );
+    Transport {
+        why,
+        text,
+        ..failed
+    }
 }
 
 fn why(url: &Uri, error: &Error) -> (Why, String) {
@@ -124,10 +144,23 @@ fn of_tls(error: &rustls::Error) -> (Why, String) {
             other => verify(other.to_string()),
         },
         rustls::Error::AlertReceived(alert) => {
-            (Why::Certificate, format!("remote error: tls: {alert:?}"))
+            let alert = words(&format!("{alert:?}"));
+            (Why::Certificate, format!("remote error: tls: {alert}"))
         }
         other => (Why::Certificate, format!("tls: {other}")),
     }
+}
+
+/// Splits a name into its words: `CertificateRequired` → `certificate required`.
+fn words(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push(' ');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
 }
 
 /// Finds what rustls says, which comes wrapped in errors of input and output.
@@ -174,6 +207,12 @@ mod tests {
             &rustls::Error::InvalidCertificate(CertificateError::Expired).into(),
             Why::Certificate,
             "tls: failed to verify certificate: x509: certificate has expired or is not yet valid",
+        );
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        check(
+            &io::Error::new(ErrorKind::InvalidData, alert).into(),
+            Why::Certificate,
+            "remote error: tls: certificate required",
         );
         check(
             &Error::HostNotFound,

@@ -47,6 +47,8 @@ pub enum Sent {
     Mounted(String),
     /// It was sent.
     Uploaded,
+    /// It stays elsewhere, where its descriptor says.
+    Foreign,
 }
 
 /// A blob to send.

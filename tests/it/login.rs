@@ -85,7 +85,24 @@ fn a_wrong_password_is_refused_and_not_kept() {
     );
     sandbox
         .aril(&["login", "--password-stdin", &address])
-        .fails(1, "Must provide --username with --password-stdin");
+        .fails(
+            1,
+            "the --password-stdin option requires --username to be set",
+        );
+    for (options, why) in [
+        (
+            &["-u", "me", "-p", "x", "--password-stdin"][..],
+            "conflicting options: cannot specify both --password and --password-stdin",
+        ),
+        (&["-u", ""], "username is empty"),
+        (&["-u", "me", "-p", ""], "password is empty"),
+        (&["-u", "me", "--password-stdin"], "non TTY device"),
+    ] {
+        let mut args = vec!["login"];
+        args.extend(options);
+        args.push(&address);
+        sandbox.feed(&args, b"").fails(1, why);
+    }
 }
 
 #[test]
@@ -151,4 +168,40 @@ fn logout_of_a_stranger_is_no_error() {
         "Removing login credentials for https://index.docker.io/v1/"
     );
     assert!(!sandbox.home(".docker").exists());
+}
+
+#[test]
+fn whoever_is_not_root_may_log_in_too() {
+    const NOBODY: u32 = 65534;
+    let sandbox = Sandbox::bare();
+    let site = registry(&sandbox);
+    let address = site.address.to_string();
+    // Where it was built nobody else may look.
+    let program = sandbox.path("aril");
+    std::fs::copy(crate::sandbox::ARIL, &program).unwrap();
+    std::os::unix::fs::chown(sandbox.home(""), Some(NOBODY), Some(NOBODY)).unwrap();
+    let run = |args: &[&str], input: &[u8]| {
+        let mut command = sandbox.command("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program)
+            .args(args)
+            .env("ARIL_ROOT", "/nosuch/root");
+        sandbox.start(command).feed_and_end(input)
+    };
+    let login = ["login", "-u", "me", "--password-stdin", &address];
+    assert_eq!(run(&login, b"secret\n").ok(), "Login Succeeded");
+    let file = sandbox.home(".docker/config.json");
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::uid(&file.metadata().unwrap()),
+        NOBODY
+    );
+    assert_eq!(run(&["login", &address], b"").ok(), "Login Succeeded");
+    // It is asked with what is known of the user.
+    run(&["search", &format!("{address}/x")], b"").ok();
+    run(&["mirror", "test"], b"").fails(1, "");
+    run(&["pull", &format!("{address}/x")], b"").fails(1, "need root");
+    run(&["logout", &address], b"").ok();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("bWU6c2VjcmV0"), "{text}");
 }

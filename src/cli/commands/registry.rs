@@ -69,6 +69,9 @@ pub struct PushArgs {
 /// Arguments of `manifest inspect`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ManifestInspectArgs {
+    /// Do without a certificate that can be checked, and without TLS
+    #[arg(long)]
+    pub insecure: bool,
     /// What each image of it is, too
     #[arg(short, long)]
     pub verbose: bool,
@@ -101,14 +104,8 @@ pub struct LoginArgs {
     #[arg(long)]
     pub password_stdin: bool,
     /// Name of the user
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub username: String,
+    #[arg(short, long, value_name = "string")]
+    pub username: Option<String>,
     /// Registry; none is Docker Hub.
     #[arg(hide = true)]
     pub server: Option<String>,

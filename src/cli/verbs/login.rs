@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
 
-use super::engine;
+use super::client;
 use crate::cli::command::{self, Context};
 use crate::cli::commands::registry::{LoginArgs, LogoutArgs};
 use crate::cli::face::Failed;
@@ -22,36 +22,29 @@ const PASSWORD_MAX_BYTES: u64 = 1 << 20;
 /// `login`
 pub fn login(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let mut arguments: LoginArgs = command::arguments(matches)?;
+    check(&arguments).map_err(error::invalid)?;
     let mut password = arguments.password.take().map(Secret::new);
+    let user = arguments.username.take().unwrap_or_default();
     if password.is_some() {
         output::err("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n");
-        if arguments.password_stdin {
-            return Err(Failed::from(error::invalid(
-                "--password and --password-stdin are mutually exclusive",
-            )));
-        }
     }
     if arguments.password_stdin {
-        if arguments.username.is_empty() {
-            return Err(Failed::from(error::invalid(
-                "Must provide --username with --password-stdin",
-            )));
-        }
-        password = Some(from_stdin()?);
+        password = Some(from_stdin()?).filter(|password| !password.expose().is_empty());
     }
-    let engine = engine(context)?;
+    let engine = client(context);
     let access = registries::access(&engine)?;
     warn_of_environment(&access);
     let key = login::key(arguments.server.as_deref().unwrap_or_default());
-    if arguments.username.is_empty() && password.is_none() && with_kept(&engine, &access, &key)? {
+    let is_asked = user.is_empty() && password.is_none();
+    if is_asked && with_kept((&engine, &access, context.face.name), &key)? {
         return Ok(0);
     }
-    let (user, password) = ask(&access, &key, &arguments.username, password)?;
+    let (user, password) = ask(&access, &key, &user, password)?;
     let credentials = Credentials::Password {
         user: user.clone(),
         password,
     };
-    login::check(&engine, &access, &key, &credentials).map_err(Failed::engine)?;
+    let credentials = login::check(&engine, &access, &key, &credentials).map_err(Failed::engine)?;
     let kept =
         login::keep(&access, &key, &user, &credentials).context("Error saving credentials")?;
     if let Kept::File(path) = kept {
@@ -62,6 +55,25 @@ pub fn login(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed
     }
     output::out("Login Succeeded\n")?;
     Ok(0)
+}
+
+/// Refuses options that say nothing, or too much.
+fn check(arguments: &LoginArgs) -> Result<(), &'static str> {
+    if arguments.password_stdin {
+        if arguments.password.is_some() {
+            return Err("conflicting options: cannot specify both --password and --password-stdin");
+        }
+        if arguments.username.is_none() {
+            return Err("the --password-stdin option requires --username to be set");
+        }
+    }
+    if arguments.username.as_deref() == Some("") {
+        return Err("username is empty");
+    }
+    if arguments.password.as_deref() == Some("") {
+        return Err("password is empty");
+    }
+    Ok(())
 }
 
 fn from_stdin() -> Result<Secret> {
@@ -83,17 +95,23 @@ fn warn_of_environment(access: &Access) {
 }
 
 /// Tries what is kept already; returns whether that was enough.
-fn with_kept(engine: &Engine, access: &Access, key: &str) -> Result<bool, Failed> {
+fn with_kept(
+    (engine, access, program): (&Engine, &Access, &str),
+    key: &str,
+) -> Result<bool, Failed> {
     let kept = access.credentials.kept(key)?;
     let user = match &kept {
-        Credentials::Password { user, .. } => user.as_str(),
+        Credentials::Password { user, .. } => user.clone(),
         _ => return Ok(false),
     };
     output::err(&format!(
-        "Authenticating with existing credentials... [Username: {user}]\n\n"
+        "Authenticating with existing credentials... [Username: {user}]\n\n Info -> To login with a different account, run '{program} logout' followed by '{program} login'\n\n\n"
     ));
     match login::check(engine, access, key, &kept) {
-        Ok(()) => {
+        Ok(found) => {
+            if found != kept {
+                login::keep(access, key, &user, &found).context("Error saving credentials")?;
+            }
             output::out("Login Succeeded\n")?;
             Ok(true)
         }
@@ -171,7 +189,7 @@ fn ask(
 /// `logout`
 pub fn logout(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: LogoutArgs = command::arguments(matches)?;
-    let engine = engine(context)?;
+    let engine = client(context);
     let access = registries::access(&engine)?;
     warn_of_environment(&access);
     let key = login::key(arguments.server.as_deref().unwrap_or_default());

@@ -4,12 +4,12 @@ use anyhow::Context as _;
 use serde::Serialize as _;
 use serde_json::Value;
 
-use super::engine;
+use super::client;
 use crate::cli::command::{self, Context};
 use crate::cli::commands::registry::ManifestInspectArgs;
 use crate::cli::face::Failed;
 use crate::cli::{interrupt, output};
-use crate::engine::manifest::{Shown, inspect as inspect_manifest};
+use crate::engine::manifest::{InspectOptions, Shown, inspect as inspect_manifest};
 use crate::engine::registries;
 use crate::oci::reference::Reference;
 
@@ -17,10 +17,14 @@ use crate::oci::reference::Reference;
 pub fn inspect(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: ManifestInspectArgs = command::arguments(matches)?;
     let reference = Reference::parse(&arguments.reference)?;
-    let engine = engine(context)?;
+    let engine = client(context);
     let access = registries::access(&engine)?;
+    let options = InspectOptions {
+        verbose: arguments.verbose,
+        insecure: arguments.insecure,
+    };
     let shown = interrupt::guard(&access.cancel, || {
-        inspect_manifest(&engine, &reference, arguments.verbose, &access)
+        inspect_manifest(&engine, &reference, options, &access)
     });
     // docker's client asks for it by itself.
     let shown = shown.map_err(Failed::of_client)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::engine;
+use super::client;
 use crate::cli::command::{self, Context};
 use crate::cli::commands::registry::MirrorTestArgs;
 use crate::cli::face::Failed;
@@ -37,7 +37,7 @@ pub fn test(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     let arguments: MirrorTestArgs = command::arguments(matches)?;
     let format = LIST.format(&arguments.format, false)?;
     let probe = Reference::parse(&arguments.reference)?.or_latest();
-    let engine = engine(context)?;
+    let engine = client(context);
     let access = registries::access(&engine)?;
     let settings = engine.settings()?;
     for ignored in &settings.ignored {

@@ -66,10 +66,20 @@ pub(crate) fn engine(context: &Context) -> Result<Engine, Failed> {
         || globals.dirs.clone(),
         |root| Dirs::new(root, globals.dirs.run()),
     );
-    let mut engine = Engine::open(dirs)?;
+    Ok(configured(context, Engine::open(dirs)?))
+}
+
+/// Returns an engine for what only asks registries and reads the user's config.json: it needs neither root nor a store.
+pub(crate) fn client(context: &Context) -> Engine {
+    let dirs = context.globals.dirs.clone();
+    configured(context, Engine::without_store(dirs))
+}
+
+fn configured(context: &Context, mut engine: Engine) -> Engine {
+    let globals = &context.globals;
     engine.settings_file.clone_from(&globals.config_file);
     engine.client_config.clone_from(&globals.config);
-    Ok(engine)
+    engine
 }
 
 /// Does the same to several objects, prints what each returns, and goes on after errors; they come last.

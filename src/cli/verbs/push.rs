@@ -27,6 +27,11 @@ pub fn push(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
             return Err(Failed::from(error::invalid(why)));
         }
     };
+    if reference.digest.is_some() {
+        return Err(Failed::from(error::invalid(
+            "cannot push a digest reference",
+        )));
+    }
     let is_bare = reference.tag.is_none() && reference.digest.is_none();
     if arguments.all_tags && !is_bare {
         let why = "tag can't be used with --all-tags/-a";

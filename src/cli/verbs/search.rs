@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{engine, filters};
+use super::{client, filters};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::lists::SearchArgs;
 use crate::cli::face::Failed;
@@ -14,7 +14,7 @@ use crate::engine::{registries, search};
 pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: SearchArgs = command::arguments(matches)?;
     let format = rows::LIST.format(&arguments.format, false)?;
-    let engine = engine(context)?;
+    let engine = client(context);
     let access = registries::access(&engine)?;
     let filters = filters(&arguments.filter.filter)?;
     let found = search::search(&engine, &access, &arguments.term, arguments.limit, &filters)

@@ -11,6 +11,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -27,6 +28,9 @@ mod document;
 
 pub use certificates::Certificates;
 pub use document::{Document, Host};
+
+/// The variable that says, in seconds, how long a connection may be silent.
+const STALL_VARIABLE: &str = "ARIL_STALL_TIMEOUT";
 
 /// Folders in which each registry may have one of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,7 +261,7 @@ fn addresses(host: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Returns what holds for all registries: proxies of the environment, else of daemon.json; and limits.
+/// Returns what holds for all registries: proxies of the environment, else of daemon.json; and limits of both.
 pub fn limits(settings: &Settings, variable: LookUp<'_>) -> endpoint::Settings {
     let set = |names: [&str; 2], configured: &str| {
         let mut found = names.iter().filter_map(|name| variable(name));
@@ -295,6 +299,10 @@ pub fn limits(settings: &Settings, variable: LookUp<'_>) -> endpoint::Settings {
         } else {
             settings.max_download_attempts
         },
+        stall_timeout: variable(STALL_VARIABLE)
+            .and_then(|text| text.parse().ok())
+            .filter(|&seconds| seconds > 0)
+            .map_or(defaults.stall_timeout, Duration::from_secs),
     }
 }
 
@@ -425,8 +433,11 @@ server = "https://registry-1.docker.io"
         settings.proxies.no_proxy = "file.example.com".to_owned();
         settings.max_concurrent_downloads = 7;
         let limits = limits(&settings, &|name| {
-            (name == "http_proxy").then(|| "http://env:1".to_owned())
+            let set = [("http_proxy", "http://env:1"), (STALL_VARIABLE, "7")];
+            let found = set.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
         });
+        assert_eq!(limits.stall_timeout, Duration::from_secs(7));
         assert_eq!(limits.proxies.http.expose(), "http://env:1");
         assert_eq!(limits.proxies.https.expose(), "http://file:1");
         assert_eq!(limits.proxies.except, "file.example.com");
