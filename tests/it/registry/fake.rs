@@ -46,6 +46,10 @@ pub(crate) struct Answer {
     pub(crate) stall: Option<usize>,
     /// Another length than the body's is said.
     pub(crate) length: Option<usize>,
+    /// No length is said: the body ends with the connection.
+    pub(crate) endless: bool,
+    /// The connection ends without an answer.
+    pub(crate) hang_up: bool,
 }
 
 impl Answer {
@@ -191,11 +195,16 @@ fn send(
     answer: &Answer,
     over: &AtomicBool,
 ) -> std::io::Result<bool> {
+    if answer.hang_up {
+        return Ok(false);
+    }
     let length = answer.length.unwrap_or(answer.body.len());
-    let mut head = format!(
-        "HTTP/1.1 {} X\r\nContent-Length: {length}\r\n",
-        answer.status
-    );
+    let mut head = format!("HTTP/1.1 {} X\r\n", answer.status);
+    if answer.endless {
+        head.push_str("Connection: close\r\n");
+    } else {
+        write!(head, "Content-Length: {length}\r\n").unwrap();
+    }
     for (name, value) in &answer.headers {
         write!(head, "{name}: {value}\r\n").unwrap();
     }
@@ -211,7 +220,7 @@ fn send(
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    Ok(answer.cut.is_none() && answer.stall.is_none())
+    Ok(answer.cut.is_none() && answer.stall.is_none() && !answer.endless)
 }
 
 /// An image as a registry has it.
@@ -261,7 +270,17 @@ impl Image {
         Image::from_tars(&tars)
     }
 
+    /// Makes one for another platform.
+    pub(crate) fn for_platform(architecture: &str, variant: &str) -> Image {
+        let tar = tar("platform", format!("{architecture}{variant}").as_bytes());
+        Image::build(&[tar], (architecture, variant))
+    }
+
     pub(crate) fn from_tars(tars: &[Vec<u8>]) -> Image {
+        Image::build(tars, ("amd64", ""))
+    }
+
+    fn build(tars: &[Vec<u8>], (architecture, variant): (&str, &str)) -> Image {
         let mut blobs = HashMap::new();
         let mut layers = Vec::new();
         let mut descriptors = Vec::new();
@@ -277,8 +296,11 @@ impl Image {
             layers.push(digest.clone());
             blobs.insert(digest, blob);
         }
-        let config = serde_json::json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]},
+        let mut config = serde_json::json!({"architecture": architecture, "os": "linux", "config": {"Cmd": ["sh"]},
             "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+        if !variant.is_empty() {
+            config["variant"] = serde_json::json!(variant);
+        }
         let config = config.to_string().into_bytes();
         let config_digest = digest(&config);
         let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": MANIFEST,

@@ -3,8 +3,16 @@
 mod exchange;
 mod fake;
 mod hostile;
+mod mirrors;
+mod others;
+mod platforms;
+mod proxied;
+mod secured;
 mod server;
+mod stalled;
 mod together;
+mod tokens;
+mod uploads;
 
 use std::path::PathBuf;
 

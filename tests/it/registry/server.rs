@@ -7,8 +7,10 @@ use crate::sandbox::{Running, Sandbox, wait_until};
 /// A registry that runs until this is dropped; its log says who asked for what.
 pub(crate) struct Server {
     _process: Running,
-    /// `localhost:PORT`
+    /// `localhost:PORT`, or `192.0.2.1:PORT` where it is on another machine.
     pub(crate) address: String,
+    /// Its certificates, and its storage.
+    pub(crate) dir: PathBuf,
     log: PathBuf,
 }
 
@@ -17,6 +19,10 @@ pub(crate) struct Server {
 pub(crate) struct Options {
     /// By TLS, with a certificate of an authority in `ca.crt`.
     pub(crate) tls: bool,
+    /// Only by those who show a certificate of that authority, as `client.cert` with `client.key` is.
+    pub(crate) identity: bool,
+    /// By another address than the machine's own, which is trusted whatever it shows.
+    pub(crate) away: bool,
     /// By `user` with the password `secret`.
     pub(crate) password: bool,
 }
@@ -42,12 +48,24 @@ impl Server {
         let mut tls = String::new();
         if options.tls {
             certificates(sandbox, &dir);
-            tls = format!("  tls: {{certificate: {path}/server.crt, key: {path}/server.key}}\n");
+            let asks = if options.identity {
+                format!(", clientcas: [{path}/ca.crt]")
+            } else {
+                String::new()
+            };
+            tls = format!(
+                "  tls: {{certificate: {path}/server.crt, key: {path}/server.key{asks}}}\n"
+            );
+        }
+        let mut host = "127.0.0.1";
+        if options.away {
+            host = "192.0.2.1";
+            sandbox.shell("ip address replace 192.0.2.1/32 dev lo");
         }
         let config = format!(
             "version: 0.1\nlog: {{accesslog: {{disabled: false}}, level: error}}\n\
              storage: {{filesystem: {{rootdirectory: {path}/storage}}, delete: {{enabled: true}}}}\n\
-             {auth}http:\n  addr: 127.0.0.1:{port}\n{tls}"
+             {auth}http:\n  addr: {host}:{port}\n{tls}"
         );
         std::fs::write(dir.join("config.yml"), config).unwrap();
         let log = dir.join("log");
@@ -63,11 +81,16 @@ impl Server {
                 "these tests need docker-registry (apt-get install docker-registry): {}",
                 std::fs::read_to_string(&log).unwrap_or_default()
             );
-            sandbox.inside(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
+            sandbox.inside(|| std::net::TcpStream::connect((host, port)).is_ok())
         });
         Server {
             _process: process,
-            address: format!("localhost:{port}"),
+            address: if options.away {
+                format!("{host}:{port}")
+            } else {
+                format!("localhost:{port}")
+            },
+            dir,
             log,
         }
     }
@@ -83,7 +106,8 @@ impl Server {
     }
 }
 
-/// Makes an authority, and a certificate of it for `localhost`.
+/// Makes an authority, a certificate of it for `localhost`, and one for a client, which `old.cert` is, too, in
+/// the oldest form.
 fn certificates(sandbox: &Sandbox, dir: &std::path::Path) {
     sandbox.shell(&format!(
         "cd {}\n\
@@ -91,8 +115,12 @@ fn certificates(sandbox: &Sandbox, dir: &std::path::Path) {
          openssl req -x509 -new -key ca.key -days 30 -subj /CN=authority -out ca.crt\n\
          openssl ecparam -name prime256v1 -genkey -noout -out server.key\n\
          openssl req -new -key server.key -subj /CN=localhost -out server.csr\n\
-         printf 'subjectAltName=DNS:localhost,DNS:registry.example,IP:127.0.0.1\\n' >names\n\
-         openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile names -out server.crt\n",
+         printf 'subjectAltName=DNS:localhost,DNS:registry.example,IP:127.0.0.1,IP:192.0.2.1\\n' >names\n\
+         openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile names -out server.crt\n\
+         openssl ecparam -name prime256v1 -genkey -noout -out client.key\n\
+         openssl req -new -key client.key -subj /CN=client -out client.csr\n\
+         openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -out old.cert\n\
+         openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile names -out client.cert\n",
         dir.display()
     ));
 }
