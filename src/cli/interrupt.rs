@@ -15,6 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cli::face::Failed;
 use crate::registry::http::Cancel;
+use crate::sys::signal::default_signals;
 
 /// How long the work has to end by itself.
 const GRACE: Duration = Duration::from_millis(800);
@@ -79,6 +80,8 @@ fn watch(
         let number = read.map(|info| i32::try_from(info.ssi_signo).unwrap_or_default());
         let again = caught.load(Ordering::Relaxed);
         if ready == 0 || (number.is_some() && again != 0) {
+            // What a shell starts in the background ignores SIGINT, and would go on.
+            default_signals();
             ending.thread_unblock().context("unblock signals")?;
             let signal = Signal::try_from(again).unwrap_or(Signal::SIGINT);
             raise(signal).context("end this process")?;
