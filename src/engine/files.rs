@@ -35,6 +35,7 @@ pub fn root(engine: &Engine, container: &Container) -> Result<OwnedFd> {
         Some(Upper {
             upper: &dir.join("upper"),
             work: &dir.join("work"),
+            volatile: container.record.host_config.auto_remove,
         }),
     )
 }

@@ -69,7 +69,12 @@ fn start_for(
 pub fn kill(engine: &Engine, text: &str, signal: &str) -> Result<()> {
     let kill = || {
         let container = engine.container(text)?;
-        let number = signal::parse(signal)?;
+        let number = signal::parse(signal).map_err(|error| match signal.parse::<i32>() {
+            Ok(number) if number > 0 => {
+                error::invalid(format!("the linux daemon does not support signal {number}"))
+            }
+            _ => error,
+        })?;
         running(&container)?;
         let connection = monitor(engine, &container)?;
         connection.request(&Request::Signal(number))?;
@@ -92,14 +97,22 @@ pub struct StopOptions {
 
 /// Stops a container and waits until nothing of it runs; false if it did not run.
 pub fn stop(engine: &Engine, container: &Container, options: &StopOptions) -> Result<bool> {
-    stop_for(engine, container, options, true)
+    stop_for(engine, container, options, Purpose::Stop)
+}
+
+/// What a container is stopped for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Stop,
+    Restart,
+    Removal,
 }
 
 fn stop_for(
     engine: &Engine,
     container: &Container,
     options: &StopOptions,
-    told: bool,
+    purpose: Purpose,
 ) -> Result<bool> {
     let config = &container.record.config;
     let configured = Some(config.stop_signal.as_str()).filter(|signal| !signal.is_empty());
@@ -119,7 +132,8 @@ fn stop_for(
     let stopped = connection.request(&Request::Stop {
         signal,
         timeout_s,
-        told,
+        told: purpose != Purpose::Removal,
+        keep: purpose == Purpose::Restart,
     });
     match stopped {
         // Its end came before the request, and with it the monitor's, or soon.
@@ -133,7 +147,7 @@ fn stop_for(
 /// Stops a container if it runs, and starts it.
 pub fn restart(engine: &Engine, container: &Container, options: &StopOptions) -> Result<()> {
     let id = &container.record.id;
-    stop_for(engine, container, options, true)?;
+    stop_for(engine, container, options, Purpose::Restart)?;
     start(engine, &engine.containers.get(id)?, None)?;
     event::record(
         &engine.dirs,
@@ -262,7 +276,7 @@ pub fn remove(engine: &Engine, text: &str, options: RemoveOptions) -> Result<()>
             signal: Some("KILL".to_owned()),
             timeout_s: Some(0),
         };
-        stop_for(engine, &container, &kill, false)?;
+        stop_for(engine, &container, &kill, Purpose::Removal)?;
     }
     // With --rm its monitor has removed it by now.
     let Some(_lock) = wait_for_lock(engine, id)? else {

@@ -25,10 +25,16 @@ pub fn apply(config: &mut Config, changes: &[String]) -> Result<()> {
         config,
         command_set: false,
     };
-    for line in changes.iter().flat_map(|change| lines(change)) {
-        state
-            .line(&line)
-            .map_err(|error| error::invalid(format!("{error:#}")))?;
+    for change in changes {
+        let lines = lines(change);
+        if lines.is_empty() {
+            return Err(error::invalid("file with no instructions"));
+        }
+        for line in &lines {
+            state
+                .line(line)
+                .map_err(|error| error::invalid(format!("{error:#}")))?;
+        }
     }
     Ok(())
 }
@@ -278,13 +284,13 @@ fn exposed(text: &str) -> Result<Vec<String>> {
     let ports = ports.rsplit(':').next().unwrap_or(ports);
     let port = |text: &str| -> Result<u16> {
         let parsed = text.parse::<u16>().ok().filter(|port| *port > 0);
-        parsed.with_context(|| format!("invalid containerPort: {ports}"))
+        parsed.with_context(|| format!("Invalid containerPort: {ports}"))
     };
     let (first, last) = match ports.split_once('-') {
         Some((first, last)) => (port(first)?, port(last)?),
         None => (port(ports)?, port(ports)?),
     };
-    anyhow::ensure!(first <= last, "invalid containerPort: {ports}");
+    anyhow::ensure!(first <= last, "Invalid containerPort: {ports}");
     Ok((first..=last)
         .map(|port| format!("{port}/{protocol}"))
         .collect())
@@ -439,7 +445,7 @@ mod tests {
             "ENV A=1 B",
             "Syntax error - can't find = in \"B\". Must be of the form: name=value",
         );
-        refused("EXPOSE x", "invalid containerPort: x");
+        refused("EXPOSE x", "Invalid containerPort: x");
         refused("EXPOSE 1/x", "invalid proto: x");
         refused("USER a b", "USER requires exactly one argument");
         refused("STOPSIGNAL NOPE", "invalid signal: NOPE");

@@ -156,6 +156,7 @@ fn mount_root(dirs: &Dirs, record: &Record) -> Result<OwnedFd> {
         Some(Upper {
             upper: &upper,
             work: &work,
+            volatile: record.host_config.auto_remove,
         }),
     )
 }

@@ -55,6 +55,8 @@ pub enum Request {
         timeout_s: i64,
         /// Whether an event tells of the stop; a removal is none.
         told: bool,
+        /// Whether the container stays, also if it is to go when it ends: it starts again.
+        keep: bool,
     },
     /// To freeze all processes.
     Pause,

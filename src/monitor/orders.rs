@@ -42,7 +42,11 @@ impl Monitor {
                 signal,
                 timeout_s,
                 told,
-            } => self.answer_stop(number, signal, timeout_s, told),
+                keep,
+            } => {
+                self.keep = keep;
+                self.answer_stop(number, signal, timeout_s, told);
+            }
             Request::Pause => {
                 let paused = self.pause();
                 self.peers.answer_done(number, paused);

@@ -75,6 +75,8 @@ pub(super) struct Monitor {
     pub(super) checks: Checks,
     /// Whether the next end of the program is the last, whatever the policy says.
     pub(super) is_last: bool,
+    /// Whether the container outlives its end also with `--rm`.
+    pub(super) keep: bool,
     run_began: Instant,
 }
 
@@ -139,6 +141,7 @@ impl Monitor {
             backoff: Backoff::default(),
             checks: Checks::default(),
             is_last: false,
+            keep: false,
             run_began: Instant::now(),
         })
     }
@@ -539,6 +542,7 @@ impl Monitor {
         self.stage = Stage::Over;
         self.listener = None;
         if self.record.host_config.auto_remove
+            && !self.keep
             && let Err(error) = removal::remove(&self.dirs, &self.record, true)
         {
             tracing::warn!("remove: {error:#}");

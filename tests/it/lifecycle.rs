@@ -126,6 +126,20 @@ fn signals_by_name_and_number() {
 }
 
 #[test]
+fn restarting_keeps_what_goes_at_its_end() {
+    let sandbox = Sandbox::new();
+    let script = "echo x >> /runs; wc -l < /runs; exec sleep 1000";
+    running(&sandbox, &["--rm"], script);
+    sandbox.wait_for_log("box", "1\n");
+    sandbox.ok(&["restart", "-t", "0", "box"]);
+    wait_until("it has what it wrote before", || {
+        sandbox.ok(&["logs", "box"]).ends_with('2')
+    });
+    sandbox.ok(&["stop", "-t", "0", "box"]);
+    assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
 fn a_new_container_takes_the_place_of_another() {
     let sandbox = Sandbox::new();
     running(

@@ -245,6 +245,7 @@ mod tests {
             let place = overlay::Upper {
                 upper: &self.upper,
                 work: &self.work,
+                volatile: false,
             };
             let lowers = lowers(&self.images, &self.image).unwrap();
             let root = overlay::mount(&lowers, Some(place)).unwrap();

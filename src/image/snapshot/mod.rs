@@ -400,6 +400,7 @@ mod tests {
         let place = overlay::Upper {
             upper: &upper,
             work: &work,
+            volatile: false,
         };
         let root = Root::from_dir(overlay::mount(&stack.lowers(), Some(place)).unwrap());
         let file = root

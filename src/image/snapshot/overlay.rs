@@ -41,7 +41,15 @@ pub struct Upper<'a> {
     pub upper: &'a Path,
     /// overlayfs' own, on the same file system; of no other mount.
     pub work: &'a Path,
+    /// Whether nobody wants it back once the machine has gone down (kernel 5.10). Else the end of the mount waits until all
+    /// that anybody has written to the file system below is on disk.
+    pub volatile: bool,
 }
+
+/// The option of a mount of which nothing is waited for.
+const VOLATILE: &str = "volatile";
+/// Below the work directory, what keeps a volatile mount from being mounted once more.
+const MARK: &str = "work/incompat/volatile";
 
 /// Mounts `lowers`, the topmost first, below `upper`, and returns the mount's root; without `upper` it is read-only.
 ///
@@ -56,6 +64,9 @@ pub fn mount(lowers: &[PathBuf], upper: Option<Upper<'_>>) -> Result<OwnedFd> {
     if let ([single], None) = (lowers, upper) {
         return read_only(single);
     }
+    if let Some(Upper { work, .. }) = upper.filter(|upper| upper.volatile) {
+        remove_mark(work)?;
+    }
     if fallback::forced("overlay") {
         return mount_by_names(lowers, upper);
     }
@@ -64,6 +75,18 @@ pub fn mount(lowers: &[PathBuf], upper: Option<Upper<'_>>) -> Result<OwnedFd> {
         // Kernels before 6.8 do not know `lowerdir+`; those before 6.5 take no overlayfs by fsconfig at all.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => mount_by_names(lowers, upper),
         Err(error) => Err(error).context("mount an overlay"),
+    }
+}
+
+/// Lets a volatile mount be mounted once more. The mark means that the machine may have gone down since: whoever asks for
+/// a volatile mount has no use for what it was then.
+fn remove_mark(work: &Path) -> Result<()> {
+    let mark = work.join(MARK);
+    match std::fs::remove_dir_all(&mark) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", mark.display()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -96,7 +119,7 @@ fn mount_by_paths(lowers: &[PathBuf], upper: Option<Upper<'_>>) -> io::Result<Ow
     for lower in lowers {
         values.push(("lowerdir+", value(lower, &mut opened)?));
     }
-    if let Some(Upper { upper, work }) = upper {
+    if let Some(Upper { upper, work, .. }) = upper {
         values.push(("upperdir", value(upper, &mut opened)?));
         values.push(("workdir", value(work, &mut opened)?));
     }
@@ -107,7 +130,13 @@ fn mount_by_paths(lowers: &[PathBuf], upper: Option<Upper<'_>>) -> io::Result<Ow
         .iter()
         .map(|(key, value)| FsOption::Value(key, value));
     let source = std::iter::once(FsOption::Value("source", "overlay"));
-    let options: Vec<_> = source.chain(paths).chain(features).collect();
+    let volatile = upper.filter(|upper| upper.volatile);
+    let volatile = volatile.map(|_| FsOption::Flag(VOLATILE));
+    let options: Vec<_> = source
+        .chain(paths)
+        .chain(features)
+        .chain(volatile)
+        .collect();
     let attributes = match upper {
         Some(_) => MountAttrFlags::empty(),
         None => read_only_flags(),
@@ -148,10 +177,18 @@ fn mount_by_names(lowers: &[PathBuf], upper: Option<Upper<'_>>) -> Result<OwnedF
             let colon = if n == 0 { "" } else { ":" };
             write!(options, "{colon}{n}").expect("a string takes all");
         }
-        if let Some(Upper { upper, work }) = upper {
+        if let Some(Upper {
+            upper,
+            work,
+            volatile,
+        }) = upper
+        {
             links.push(("u".to_owned(), open(upper)?));
             links.push(("w".to_owned(), open(work)?));
             options.push_str(",upperdir=u,workdir=w");
+            if volatile {
+                write!(options, ",{VOLATILE}").expect("a string takes all");
+            }
         }
         for (key, value) in FEATURES {
             write!(options, ",{key}={value}").expect("a string takes all");
@@ -227,6 +264,7 @@ mod tests {
             let where_to = Upper {
                 upper: &upper,
                 work: &work,
+                volatile: false,
             };
             let root = mount(&lowers, Some(where_to)).unwrap();
             let mode = Mode::from_raw_mode(0o600);
@@ -255,6 +293,33 @@ mod tests {
         }
         let too_many = vec![PathBuf::new(); LOWERS_MAX + 1];
         assert!(super::mount(&too_many, None).is_err());
+    }
+
+    #[test]
+    fn a_volatile_mount_is_mounted_again() {
+        for forced in [false, true] {
+            let scratch = Scratch::new(&format!("overlay-volatile-{forced}"));
+            let lowers = [scratch.dir("lower")];
+            let (upper, work) = (scratch.dir("upper"), scratch.dir("work"));
+            let place = Upper {
+                upper: &upper,
+                work: &work,
+                volatile: true,
+            };
+            for name in ["one", "two"] {
+                let root = if forced {
+                    remove_mark(&work).unwrap();
+                    mount_by_names(&lowers, Some(place)).unwrap()
+                } else {
+                    mount(&lowers, Some(place)).unwrap()
+                };
+                let mode = Mode::from_raw_mode(0o600);
+                let writing = OFlags::CREATE | OFlags::WRONLY;
+                rustix::fs::openat(&root, name, writing, mode).unwrap();
+            }
+            assert!(upper.join("one").exists() && upper.join("two").exists());
+            assert!(work.join(MARK).exists(), "the kernel made it volatile");
+        }
     }
 
     #[test]

@@ -154,6 +154,8 @@ fn make(images: &Images, layers: &[Meta], stack: &[&Meta]) -> Result<WorkDir> {
     let place = overlay::Upper {
         upper: &upper,
         work: &work.make("work")?,
+        // It can be made again, and nobody should wait here for the layers that were just unpacked.
+        volatile: true,
     };
     let root = Root::from_dir(overlay::mount(&lowers, Some(place))?);
     repair_implied(&opened, &root)?;
