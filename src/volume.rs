@@ -176,7 +176,9 @@ pub fn validate_name(name: &str) -> Result<()> {
             .all(|b| word(b) || matches!(b, b'_' | b'.' | b'-'));
     if valid && name.len() == 1 {
         let why = "names should be at least two alphanumeric characters";
-        return Err(error::invalid(format!("volume name is too short, {why}")));
+        return Err(error::invalid(format!(
+            "create {name}: volume name is too short, {why}"
+        )));
     }
     if !valid {
         return Err(error::invalid(format!(

@@ -80,6 +80,9 @@ fn check_unsupported(host: &HostConfig) -> Result<()> {
         let hint = "give the devices themselves: --device /dev/dri, --device /dev/nvidia0";
         return Err(error::with_hint(error::invalid(why), hint));
     }
+    if let Some(unknown) = host.storage_opt.keys().find(|key| *key != "size") {
+        return refuse(format!("Unknown option {unknown}"));
+    }
     if !host.storage_opt.is_empty() {
         let where_ = "overlay over xfs with 'pquota' mount option";
         return refuse(format!("--storage-opt is supported only for {where_}"));
@@ -90,7 +93,9 @@ fn check_unsupported(host: &HostConfig) -> Result<()> {
     }
     if !matches!(host.isolation.to_lowercase().as_str(), "" | "default") {
         let isolation = &host.isolation;
-        return refuse(format!("invalid isolation '{isolation}' on linux"));
+        return refuse(format!(
+            "invalid isolation ({isolation}): linux only supports 'default'"
+        ));
     }
     Ok(())
 }
@@ -139,10 +144,16 @@ fn check_modes(config: &Config, host: &HostConfig) -> Result<()> {
     if host.uts_mode == "host" && !config.hostname.is_empty() {
         return conflict("hostname and the UTS mode");
     }
+    let has_links = host.links.as_ref().is_some_and(|links| !links.is_empty());
+    if network == "host" && has_links {
+        return conflict(
+            "host type networking can't be used with links. This would result in undefined behavior",
+        );
+    }
     if joins {
         for (present, what) in [
             (
-                host.links.as_ref().is_some_and(|links| !links.is_empty()),
+                has_links,
                 "container type network can't be used with links. This would result in undefined behavior",
             ),
             (!host.dns.is_empty(), "dns and the network mode"),
@@ -309,7 +320,9 @@ fn cpu_limits(asked: &mut Resources, machine: &Machine) -> Result<()> {
         ),
     ] {
         let Some(list) = parse_list(wanted) else {
-            return refuse(format!("Invalid value {wanted} for cpuset {what}"));
+            return refuse(format!(
+                "Invalid value {wanted} for cpuset {what}: invalid format: {wanted}"
+            ));
         };
         let there = parse_list(available).unwrap_or_default();
         let contains = |number: u32| {
@@ -408,7 +421,7 @@ mod tests {
         check(|_, host| host.resources.cpuset_cpus = "0,1".into(), None);
         check(
             |_, host| host.resources.cpuset_cpus = "1-0".into(),
-            Some("Invalid value 1-0 for cpuset cpus"),
+            Some("Invalid value 1-0 for cpuset cpus: invalid format: 1-0"),
         );
         check(
             |_, host| host.resources.nano_cpus = 3_000_000_000,

@@ -134,12 +134,13 @@ pub fn parse_options(host: &HostConfig) -> Result<Options> {
         options.seccomp = SeccompChoice::Unconfined;
     }
     for option in host.security_opt.iter().flatten() {
-        let refuse = || error::invalid(format!("invalid --security-opt: \"{option}\""));
+        let wrong = |place| error::invalid(format!("invalid --security-opt {place}: \"{option}\""));
+        let refuse = || wrong(2);
         // `:` separates as well, for texts of long ago.
         let (key, value) = match option.split_once('=').or_else(|| option.split_once(':')) {
             Some((key, value)) => (key, value),
             None if option == "no-new-privileges" => (option.as_str(), "true"),
-            None => return Err(refuse()),
+            None => return Err(wrong(1)),
         };
         match key {
             "no-new-privileges" => {
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!(parse(&[], true).unwrap().seccomp, SeccompChoice::Unconfined);
         assert_eq!(
             parse(&["wat"], false).unwrap_err().to_string(),
-            "invalid --security-opt: \"wat\""
+            "invalid --security-opt 1: \"wat\""
         );
     }
 }

@@ -399,7 +399,8 @@ fn tmpfs(target: &str, text: &str) -> Result<Mount> {
             .split_once('=')
             .is_some_and(|(key, value)| keyed.contains(&key) && !value.is_empty());
         if !known && !valued {
-            return Err(error::invalid(format!("invalid tmpfs option [\"{word}\"]")));
+            let name = word.split_once('=').map_or(word, |(name, _)| name);
+            return Err(error::invalid(format!("invalid tmpfs option \"{name}\"")));
         }
         let opposite = word
             .strip_prefix("no")
@@ -866,7 +867,7 @@ mod tests {
     fn unknown_tmpfs_options_and_device_rules_are_refused() {
         assert_eq!(
             tmpfs("/t", "size=1m,wat").unwrap_err().to_string(),
-            "invalid tmpfs option [\"wat\"]"
+            "invalid tmpfs option \"wat\""
         );
         let parsed = parse_device_rule("c 1:* rw").unwrap();
         assert_eq!(

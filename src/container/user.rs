@@ -155,7 +155,7 @@ fn number(text: &str) -> Result<Option<u32>> {
     match text.parse::<u32>() {
         Ok(id) if id <= ID_MAX && digits.len() == text.len() => Ok(Some(id)),
         _ => Err(error::invalid(format!(
-            "uids and gids must be in range 0-{ID_MAX}: {text}"
+            "uids and gids must be in range 0-{ID_MAX}"
         ))),
     }
 }

@@ -87,10 +87,9 @@ pub fn create(
         });
     match created {
         Ok(record) => {
-            let warnings = match platform {
-                Some(_) => Vec::new(),
-                None => platform_warning(&image).into_iter().collect(),
-            };
+            let platform = (platform.is_none()).then(|| platform_warning(&image));
+            let ports = ports_warning(&record.host_config);
+            let warnings = platform.flatten().into_iter().chain(ports).collect();
             let id = record.id.clone();
             for volume in &new_volumes {
                 let driver = [("driver".to_owned(), "local".to_owned())].into();
@@ -187,6 +186,12 @@ fn check_platform(reference: &str, image: &Image, platform: &Platform) -> Result
         "image with reference {reference} was found but its platform ({}/{}) does not match the specified platform ({platform})",
         image.config.os, image.config.architecture
     )))
+}
+
+fn ports_warning(host: &HostConfig) -> Option<String> {
+    let discarded = host.network_mode == "host" && !host.port_bindings.is_empty();
+    let why = "Published ports are discarded when using host network mode";
+    discarded.then(|| why.to_owned())
 }
 
 fn platform_warning(image: &Image) -> Option<String> {

@@ -76,7 +76,7 @@ impl Filters {
             None => return Ok(None),
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
-            Some(other) => return Err(error::invalid(format!("invalid filter '{key}={other}'"))),
+            Some(other) => return Err(error::invalid(format!("invalid filter '{key}=[{other}]'"))),
         };
         Ok(Some(flag))
     }

@@ -1,6 +1,8 @@
 //! Which containers `ps` shows.
 
 use std::collections::BTreeSet;
+use std::num::IntErrorKind;
+use std::ops::RangeInclusive;
 
 use anyhow::Result;
 use oci_spec::image::Digest;
@@ -36,6 +38,8 @@ const STATUSES: [&str; 7] = [
     "exited",
     "dead",
 ];
+/// The protocol of a port that names none.
+const TCP: &str = "tcp";
 const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
 /// Which containers are wanted.
@@ -104,25 +108,34 @@ struct Wanted<'a> {
     exit_codes: Vec<i32>,
     /// Images that were asked for, and all that were made from them; none if none was asked for.
     images: Option<BTreeSet<String>>,
+    publish: Vec<Ports>,
+    expose: Vec<Ports>,
 }
 
 impl<'a> Wanted<'a> {
     fn new(engine: &Engine, filters: &'a Filters) -> Result<Wanted<'a>> {
         if let Some(status) = filters.values("status").find(|v| !STATUSES.contains(v)) {
-            return Err(error::invalid(format!("invalid filter 'status={status}'")));
+            return Err(unknown("status", "state", status, &STATUSES));
         }
         if let Some(health) = filters.values("health").find(|v| !HEALTHS.contains(v)) {
-            let why = format!("Unrecognised filter value for health: {health}");
-            return Err(error::invalid(why));
+            return Err(unknown("health", "health", health, &HEALTHS));
         }
         filters.flag("is-task")?;
         let code = |text: &str| {
             text.parse().map_err(|_| {
-                error::invalid(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+                error::invalid(format!(
+                    "invalid filter 'exited={text}': strconv.Atoi: parsing {text:?}: invalid syntax"
+                ))
             })
+        };
+        let ports = |key| -> Result<Vec<Ports>> {
+            let values = filters.values(key);
+            values.map(|text| Ports::parse(key, text)).collect()
         };
         Ok(Wanted {
             filters,
+            publish: ports("publish")?,
+            expose: ports("expose")?,
             exit_codes: filters.values("exited").map(code).collect::<Result<_>>()?,
             images: if filters.has("ancestor") {
                 Some(descendants(engine, filters)?)
@@ -162,31 +175,27 @@ impl<'a> Wanted<'a> {
                 networks(container).any(|network| network == wanted)
                     || wanted.len() >= 12 && ids.any(|id| id.starts_with(wanted))
             })
-            && filters.any("publish", |wanted| {
-                record
-                    .host_config
-                    .port_bindings
-                    .keys()
-                    .any(|port| port_fits(wanted, port))
-                    || container
-                        .status
-                        .network
-                        .ports
-                        .values()
-                        .flatten()
-                        .flatten()
-                        .any(|binding| port_fits(wanted, &binding.host_port))
-            })
-            && filters.any("expose", |wanted| {
-                record
-                    .config
-                    .exposed_ports
-                    .iter()
-                    .flatten()
-                    .any(|(port, _)| port_fits(wanted, port))
-            })
+            && self.fits_ports(container)
             && filters.flag("is-task").unwrap_or_default() != Some(true)
             && filters.any("isolation", |wanted| matches!(wanted, "" | "default"))
+    }
+
+    /// Of the ports in force, as docker has it: one that is published or one that is exposed is enough.
+    fn fits_ports(&self, container: &Container) -> bool {
+        if self.publish.is_empty() && self.expose.is_empty() {
+            return true;
+        }
+        let fits = |ranges: &[Ports], port: &str, protocol: &str| {
+            let port = port.parse().ok();
+            port.is_some_and(|port| ranges.iter().any(|range| range.has(port, protocol)))
+        };
+        let mut ports = container.status.network.ports.iter();
+        ports.any(|(port, bindings)| {
+            let (private, protocol) = port.split_once('/').unwrap_or((port, TCP));
+            fits(&self.expose, private, protocol)
+                || (bindings.iter().flatten())
+                    .any(|binding| fits(&self.publish, &binding.host_port, protocol))
+        })
     }
 }
 
@@ -205,22 +214,58 @@ pub fn networks(container: &Container) -> impl Iterator<Item = &str> {
         .chain(more.filter(move |name| Some(*name) != first))
 }
 
-/// Returns whether `80`, `80/udp`, `80-90` or `80-90/tcp` means `port`, written as `80/tcp` or `80`.
-fn port_fits(wanted: &str, port: &str) -> bool {
-    let split = |text: &str| {
-        let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
-        Some((
-            first.parse::<u16>().ok()?,
-            last.parse::<u16>().ok()?,
-            protocol.to_owned(),
-        ))
-    };
-    match (split(wanted), split(port)) {
-        (Some((first, last, wanted)), Some((port, _, protocol))) => {
-            (first..=last).contains(&port) && wanted == protocol
+fn unknown(key: &str, what: &str, value: &str, known: &[&str]) -> anyhow::Error {
+    let known = known.join(", ");
+    error::invalid(format!(
+        "invalid filter '{key}={value}': invalid value for {what} ({value}): must be one of {known}"
+    ))
+}
+
+/// The ports that a condition means.
+#[derive(Debug, PartialEq, Eq)]
+struct Ports {
+    numbers: RangeInclusive<u16>,
+    protocol: String,
+}
+
+impl Ports {
+    /// Reads `80`, `80/udp`, `80-90` or `80-90/tcp`, the value of condition `key`.
+    fn parse(key: &str, text: &str) -> Result<Ports> {
+        if text.contains(':') {
+            return Err(error::invalid(format!(
+                "filter for '{key}' should not contain ':': {text}"
+            )));
         }
-        _ => false,
+        let refuse =
+            |why: String| error::invalid(format!("error while looking up for {key} {text}: {why}"));
+        let (numbers, protocol) = text.split_once('/').unwrap_or((text, TCP));
+        if numbers.is_empty() {
+            return Err(refuse("empty string specified for ports".to_owned()));
+        }
+        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+        let number = |text: &str| {
+            text.parse::<u16>().map_err(|error| {
+                let why = match error.kind() {
+                    IntErrorKind::PosOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                refuse(format!("strconv.ParseUint: parsing {text:?}: {why}"))
+            })
+        };
+        let (first, last) = (number(first)?, number(last)?);
+        if last < first {
+            return Err(refuse(format!(
+                "invalid range specified for port: {numbers}"
+            )));
+        }
+        Ok(Ports {
+            numbers: first..=last,
+            protocol: protocol.to_owned(),
+        })
+    }
+
+    fn has(&self, port: u16, protocol: &str) -> bool {
+        self.numbers.contains(&port) && self.protocol == protocol
     }
 }
 
@@ -256,15 +301,37 @@ mod tests {
 
     #[test]
     fn ports_fit_with_their_protocol() {
-        for (wanted, port, expected) in [
-            ("80", "80/tcp", true),
-            ("80/udp", "80/tcp", false),
-            ("80-90", "85/tcp", true),
-            ("80-90/udp", "85/udp", true),
-            ("80", "8080/tcp", false),
-            ("x", "80/tcp", false),
+        for (wanted, port, protocol, expected) in [
+            ("80", 80, "tcp", true),
+            ("80/udp", 80, "tcp", false),
+            ("80-90", 85, "tcp", true),
+            ("80-90/udp", 85, "udp", true),
+            ("80", 8080, "tcp", false),
         ] {
-            assert_eq!(port_fits(wanted, port), expected, "{wanted} {port}");
+            let ports = Ports::parse("publish", wanted).unwrap();
+            assert_eq!(ports.has(port, protocol), expected, "{wanted} {port}");
         }
+    }
+
+    #[test]
+    fn what_is_no_port_is_named() {
+        for (text, why) in [
+            ("x", "strconv.ParseUint: parsing \"x\": invalid syntax"),
+            (
+                "70000",
+                "strconv.ParseUint: parsing \"70000\": value out of range",
+            ),
+            ("90-80", "invalid range specified for port: 90-80"),
+            ("/udp", "empty string specified for ports"),
+        ] {
+            assert_eq!(
+                Ports::parse("expose", text).unwrap_err().to_string(),
+                format!("error while looking up for expose {text}: {why}")
+            );
+        }
+        assert_eq!(
+            Ports::parse("publish", "80:80").unwrap_err().to_string(),
+            "filter for 'publish' should not contain ':': 80:80"
+        );
     }
 }

@@ -350,7 +350,13 @@ fn check_connectable(mode: &str, network: &Record) -> Result<()> {
 
 /// Disconnects a container from a network; with `force` also one that is not in it any more.
 pub fn disconnect(engine: &Engine, network: &str, container: &str, force: bool) -> Result<()> {
-    let container = engine.container(container)?;
+    let container = engine.container(container).map_err(|error| {
+        if force && error::is(&error, error::Kind::NotFound) {
+            error::not_found(format!("endpoint {container} not found"))
+        } else {
+            error
+        }
+    })?;
     let record = &container.record;
     let name = match engine.networks()?.resolve(network) {
         Ok(network) => network.document.name,

@@ -167,13 +167,16 @@ fn parse_address(text: &str) -> Result<Option<IpAddr>> {
         .map_err(|_| error::invalid(format!("invalid IP address: {text}")))
 }
 
+const UNCHOSEN: &str = "user specified IP address is supported only when connecting to networks with user configured subnets";
+
 /// Refuses addresses where their user may not choose them; errors are of kind `Invalid`.
 fn check(network: &Record, settings: &EndpointSettings) -> Result<()> {
     let ipam = settings.ipam_config.clone().unwrap_or_default();
     let asks = !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty();
     if asks && !network.is_default() && !network.chosen {
-        let why = "user-specified IP address is supported only when connecting to networks with user-configured subnets";
-        return Err(error::invalid(format!("invalid endpoint settings:\n{why}")));
+        return Err(error::invalid(format!(
+            "invalid endpoint settings:\n{UNCHOSEN}"
+        )));
     }
     check_mode(&network.document.name, settings)
 }
@@ -186,7 +189,8 @@ pub fn check_mode(mode: &str, settings: &EndpointSettings) -> Result<()> {
     let ipam = settings.ipam_config.clone().unwrap_or_default();
     let mut faults = Vec::new();
     if !user_defined && ipam != EndpointIpam::default() {
-        faults.push("user-specified IP address is supported on user-defined networks only");
+        faults.push("user specified IP address is supported on user defined networks only");
+        faults.push(UNCHOSEN);
     }
     if !user_defined
         && settings
@@ -201,8 +205,19 @@ pub fn check_mode(mode: &str, settings: &EndpointSettings) -> Result<()> {
     }
     Err(error::invalid(format!(
         "invalid config for network {mode}: invalid endpoint settings:\n{}",
-        faults.join("\n")
+        listed(&faults)
     )))
+}
+
+/// Several faults stand below one another.
+fn listed(faults: &[&str]) -> String {
+    match faults {
+        [fault] => (*fault).to_owned(),
+        faults => {
+            let lines: Vec<String> = faults.iter().map(|fault| format!("* {fault}")).collect();
+            lines.join("\n") + "\n"
+        }
+    }
 }
 
 fn choose_mac(wanted: &str, addresses: &[Prefixed]) -> Result<Mac> {
@@ -463,7 +478,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "invalid config for network bridge: invalid endpoint settings:\n\
-             user-specified IP address is supported on user-defined networks only"
+             * user specified IP address is supported on user defined networks only\n\
+             * user specified IP address is supported only when connecting to networks with user configured subnets\n"
         );
         check_mode("mine", &settings).unwrap();
         check_mode("bridge", &EndpointSettings::default()).unwrap();

@@ -32,7 +32,11 @@ impl FromStr for Subnet {
 
     /// Reads `10.1.0.0/16`; bits after the prefix are cut off, as docker does. Errors are of kind `Invalid`.
     fn from_str(text: &str) -> Result<Subnet> {
-        let invalid = || error::invalid(format!("invalid CIDR address: {text}"));
+        let invalid = || {
+            error::invalid(format!(
+                "invalid subnet {text}: invalid CIDR block notation"
+            ))
+        };
         let (address, length) = text.split_once('/').ok_or_else(invalid)?;
         let address: IpAddr = address.parse().map_err(|_| invalid())?;
         let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
@@ -278,7 +282,10 @@ mod tests {
             "::/129",
         ] {
             let error = text.parse::<Subnet>().unwrap_err();
-            assert_eq!(error.to_string(), format!("invalid CIDR address: {text}"));
+            assert_eq!(
+                error.to_string(),
+                format!("invalid subnet {text}: invalid CIDR block notation")
+            );
         }
     }
 

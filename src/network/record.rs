@@ -148,7 +148,8 @@ impl Record {
 }
 
 fn pool(config: &IpamConfig) -> Result<(Pool, IpAddr)> {
-    let subnet: Subnet = config.subnet.parse()?;
+    let subnet: Subnet = (config.subnet.parse())
+        .map_err(|error| error::invalid(format!("invalid network config:\n{error:#}")))?;
     let address = |text: &str| -> Result<IpAddr> {
         text.parse()
             .map_err(|_| error::invalid(format!("invalid IP address: {text}")))
@@ -305,6 +306,12 @@ impl Networks {
     pub fn create(&self, request: Network) -> Result<Record> {
         check_name(&request.name)?;
         let name = request.name.clone();
+        if is_predefined(&name) {
+            return Err(error::new(
+                error::Kind::Forbidden,
+                format!("operation is not permitted on predefined {name} network"),
+            ));
+        }
         let there = self.list()?;
         let _lock = self.lock()?;
         let taken = |network: &Record| network.document.name == name;
@@ -348,11 +355,8 @@ impl Networks {
                 false
             }
             driver => {
-                let why = format!(
-                    "could not find plugin {driver} in v1 plugin registry: plugin not found"
-                );
                 return Err(error::with_hint(
-                    error::not_found(format!("plugin \"{driver}\" not found: {why}")),
+                    error::not_found(format!("plugin \"{driver}\" not found")),
                     "the drivers of networks are bridge and macvlan",
                 ));
             }

@@ -53,7 +53,7 @@ impl Platform {
             _ => {}
         }
         Err(error::invalid(format!(
-            "invalid platform {text:?}: it is OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT"
+            "error parsing specified platform: {text:?}: cannot parse platform specifier: invalid argument"
         )))
     }
 

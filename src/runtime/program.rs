@@ -31,6 +31,8 @@ pub(super) fn find(name: &str, search: Option<&str>) -> Result<CString, Failure>
             Err(errno @ (libc::ENOENT | libc::ENOTDIR)) => {
                 Err(fail(errno, &format!("stat {name}: {}", describe(errno))))
             }
+            // As runc says it.
+            Err(libc::EISDIR) => Err(fail(libc::EISDIR, "is a directory: permission denied")),
             Err(errno) => Err(fail(errno, &describe(errno))),
         };
     }
@@ -202,7 +204,10 @@ mod tests {
             text("/nosuchprogram", None),
             "exec: \"/nosuchprogram\": stat /nosuchprogram: no such file or directory"
         );
-        assert_eq!(text("/etc", None), "exec: \"/etc\": is a directory");
+        assert_eq!(
+            text("/etc", None),
+            "exec: \"/etc\": is a directory: permission denied"
+        );
         assert_eq!(
             text("/etc/passwd", None),
             "exec: \"/etc/passwd\": permission denied"

@@ -29,7 +29,7 @@ fn what_this_engine_has_not_is_refused() {
     check(&["--stop-signal", "NOSUCH"], "invalid signal: NOSUCH");
     check(
         &["--isolation", "hyperv"],
-        "invalid isolation 'hyperv' on linux",
+        "invalid isolation (hyperv): linux only supports 'default'",
     );
     check(
         &["--log-driver", "nosuch"],

@@ -59,8 +59,11 @@ pub struct StopArgs {
     )]
     pub signal: String,
     /// Seconds until it is killed after that signal; -1 for never
-    #[arg(short, long, alias = "time", value_name = "int", value_parser = values::int)]
+    #[arg(short, long, value_name = "int", value_parser = values::int)]
     pub timeout: Option<i64>,
+    /// The same under its old name.
+    #[arg(long, hide = true, value_name = "int", value_parser = values::int)]
+    pub time: Option<i64>,
     /// Names or ids.
     #[arg(hide = true)]
     pub containers: Vec<String>,

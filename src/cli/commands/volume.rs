@@ -19,6 +19,9 @@ pub struct VolumeCreateArgs {
     /// Set an option of the driver (type=…, o=…, device=…)
     #[arg(short, long, value_name = "map", value_parser = values::pair)]
     pub opt: Vec<(String, String)>,
+    /// The name, as old scripts give it.
+    #[arg(long = "name", id = "named", hide = true, value_name = "string")]
+    pub named: Option<String>,
     /// Of a swarm.
     #[command(flatten)]
     pub cluster: ClusterArgs,

@@ -11,6 +11,7 @@ use crate::cli::command::{self, Context};
 use crate::cli::commands::processes::{AttachArgs, ExecArgs};
 use crate::cli::face::Failed;
 use crate::cli::flags::env;
+use crate::cli::output;
 use crate::cli::terminal::{self, Carries, Far, Outcome, Output, Relay, Remote, relay};
 use crate::container::Phase;
 use crate::docker::container::ExecCreate;
@@ -36,14 +37,28 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
         working_dir: arguments.workdir.clone(),
         cmd: arguments.command.clone(),
     };
-    let keys = detach_keys(&arguments.detach_keys)?;
+    let keys = detach_keys(&arguments.detach_keys).map_err(|_| {
+        let given = &arguments.detach_keys;
+        Failed::engine(error::invalid(format!(
+            "Invalid escape keys ({given}) provided"
+        )))
+    })?;
     let engine = engine(context)?;
     let container = engine
         .container(&arguments.container)
         .map_err(Failed::engine)?;
     check_terminal(request.attach_stdin && request.tty)?;
-    let started = engine_exec::exec(&engine, &container, &arguments.container, &request)
-        .map_err(failed_start)?;
+    let started = engine_exec::exec(&engine, &container, &arguments.container, &request);
+    let started = match (started, attached) {
+        // To a client that is attached docker writes it into the stream, where the program's output would be.
+        (Err(error), true) if let Some(code) = start_code(&error) => {
+            let text = error::line(&error);
+            let text = text.strip_suffix(": unknown").unwrap_or(&text);
+            output::out(&format!("{text}\r\n"))?;
+            return Ok(exit_code(code));
+        }
+        (started, _) => started.map_err(failed_start)?,
+    };
     if arguments.detach {
         return Ok(0);
     }
@@ -90,15 +105,18 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
 
 /// A program that cannot be started has a shell's exit code.
 fn failed_start(error: anyhow::Error) -> Failed {
-    let code = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<StartError>())
-        .map(|error| error.exit_code);
+    let code = start_code(&error);
     let failed = Failed::engine(error);
     match code {
         Some(code) => failed.code(exit_code(code)),
         None => failed,
     }
+}
+
+/// The exit code of a program that cannot be started; nothing if something else is wrong.
+fn start_code(error: &anyhow::Error) -> Option<i32> {
+    let start = (error.chain()).find_map(|cause| cause.downcast_ref::<StartError>());
+    start.map(|start| start.exit_code)
 }
 
 /// `attach`

@@ -20,10 +20,21 @@ use crate::oci::reference::Reference;
 pub fn tag(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: TagArgs = command::arguments(matches)?;
     let text = &arguments.target;
-    let target = Reference::parse(text).map_err(|error| {
-        let what = "is not a valid repository/tag";
-        error::invalid(format!("Error parsing reference: {text:?} {what}: {error}"))
-    })?;
+    let parse = |text: &str| {
+        Reference::parse(text).map_err(|error| {
+            let what = "is not a valid repository/tag";
+            error::invalid(format!("Error parsing reference: {text:?} {what}: {error}"))
+        })
+    };
+    let target = parse(text)?;
+    if arguments.source.is_empty() {
+        parse(&arguments.source)?;
+    }
+    if target.digest.is_some() {
+        return Err(Failed::from(error::invalid(
+            "refusing to create a tag with a digest reference",
+        )));
+    }
     let engine = engine(context)?;
     images::tag(&engine, &arguments.source, &target).map_err(Failed::engine)?;
     Ok(0)

@@ -91,7 +91,7 @@ pub fn any(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
             .iter()
             .map(|kind| format!("{kind:?}"))
             .collect();
-        let known = format!("must be one of {}, or \"volume\"", known.join(", "));
+        let known = format!("must be one of {}, \"volume\"", known.join(", "));
         let what = if kind.is_empty() {
             "type is empty".to_owned()
         } else {

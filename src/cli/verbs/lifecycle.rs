@@ -88,18 +88,21 @@ fn start_attached(context: &Context, arguments: &StartArgs) -> Result<u8, Failed
     }
 }
 
-fn stop_options(arguments: &StopArgs) -> StopOptions {
-    StopOptions {
-        signal: Some(arguments.signal.clone()).filter(|signal| !signal.is_empty()),
-        timeout_s: arguments.timeout,
+fn stop_options(arguments: &StopArgs) -> Result<StopOptions> {
+    if arguments.time.is_some() {
+        output::out("Flag --time has been deprecated, use --timeout instead\n")?;
     }
+    Ok(StopOptions {
+        signal: Some(arguments.signal.clone()).filter(|signal| !signal.is_empty()),
+        timeout_s: arguments.time.or(arguments.timeout),
+    })
 }
 
 /// `stop`
 pub fn stop(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: StopArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    let options = stop_options(&arguments);
+    let options = stop_options(&arguments)?;
     each(&arguments.containers, |name| {
         lifecycle::stop(&engine, &engine.container(name)?, &options)?;
         Ok(name.to_owned())
@@ -110,7 +113,7 @@ pub fn stop(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
 pub fn restart(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: StopArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    let options = stop_options(&arguments);
+    let options = stop_options(&arguments)?;
     each(&arguments.containers, |name| {
         lifecycle::restart(&engine, &engine.container(name)?, &options)?;
         Ok(name.to_owned())
@@ -195,6 +198,11 @@ pub fn rm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
 pub fn rename(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: RenameArgs = command::arguments(matches)?;
     let engine = engine(context)?;
+    if arguments.name.trim().is_empty() {
+        return Err(Failed::from(anyhow::anyhow!(
+            "Error: Neither old nor new names may be empty"
+        )));
+    }
     let renamed = lifecycle::rename(&engine, &arguments.container, arguments.name.trim());
     let Err(error) = renamed else { return Ok(0) };
     let name = &arguments.container;

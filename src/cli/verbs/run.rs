@@ -62,7 +62,9 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     } else {
         check_terminal(container.interactive && container.tty)?;
     }
-    detach_keys(&arguments.detach_keys)?;
+    if !arguments.detach {
+        detach_keys(&arguments.detach_keys)?;
+    }
     let streams = Streams {
         stdin: request.config.attach_stdin && request.config.open_stdin,
         stdout: request.config.attach_stdout,
@@ -184,7 +186,8 @@ fn make(
     };
     check_reference(&request.config.image).map_err(|error| code(Failed::from(error)))?;
     let name = Some(options.name.as_str()).filter(|name| !name.is_empty());
-    let platform = super::pull::platform(&options.platform)?;
+    let platform =
+        super::pull::platform(&options.platform).map_err(|error| code(Failed::from(error)))?;
     fetch(
         engine,
         &request.config.image,

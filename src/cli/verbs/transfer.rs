@@ -23,10 +23,10 @@ use crate::oci::reference::Reference;
 /// How much is gathered before it is written.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Gives `write` where to write: standard output, or a file that is there only if all of it could be written.
+/// Does `what` with an `object`: gives `write` where to write: standard output, or a file that is there only if all of it could be written.
 fn to(
     path: Option<&Path>,
-    what: &str,
+    (what, object): (&str, &str),
     write: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<(), Failed> {
     let Some(path) = path else {
@@ -46,8 +46,8 @@ fn to(
         .unwrap_or_else(|| Path::new("."));
     if !dir.is_dir() {
         let why = format!(
-            "invalid output path: directory {:?} does not exist",
-            dir.display().to_string()
+            "failed to {what} {object}: invalid output path: stat {}: no such file or directory",
+            dir.display()
         );
         return Err(Failed::from(error::invalid(why)));
     }
@@ -86,9 +86,11 @@ pub fn export(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     let container = engine
         .container(&arguments.container)
         .map_err(Failed::engine)?;
-    to(arguments.output.as_deref(), "export", |out| {
-        files::export(&engine, &container, out)
-    })?;
+    to(
+        arguments.output.as_deref(),
+        ("export", "container"),
+        |out| files::export(&engine, &container, out),
+    )?;
     Ok(0)
 }
 
@@ -97,7 +99,7 @@ pub fn save(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     let arguments: SaveArgs = command::arguments(matches)?;
     refuse_platform(&arguments.platform)?;
     let engine = engine(context)?;
-    to(arguments.output.as_deref(), "save", |out| {
+    to(arguments.output.as_deref(), ("save", "image"), |out| {
         let selected = save::select(&engine.images, &arguments.images)?;
         save::save(&engine.images, &selected, out)
     })?;

@@ -17,9 +17,14 @@ use crate::error;
 pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: VolumeCreateArgs = command::arguments(matches)?;
     arguments.cluster.refuse()?;
+    if arguments.named.is_some() && arguments.name.is_some() {
+        return Err(Failed::from(error::invalid(
+            "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+        )));
+    }
     let engine = engine(context)?;
     let request = VolumeCreate {
-        name: arguments.name.unwrap_or_default(),
+        name: (arguments.named.or(arguments.name)).unwrap_or_default(),
         driver: arguments.driver,
         driver_opts: Some(arguments.opt.into_iter().collect()),
         labels: Some(crate::cli::flags::env::labels(&[], &arguments.label)?)

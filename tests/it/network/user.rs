@@ -87,10 +87,10 @@ fn addresses_can_be_chosen_where_the_subnet_was() {
     run(&["--network", "one", "--ip", "10.77.0.9"]).fails(125, "Address already in use");
     let outside = "no configured subnet contains IP address 10.78.0.9";
     run(&["--network", "one", "--ip", "10.78.0.9"]).fails(125, outside);
-    let default = "user-specified IP address is supported on user-defined networks only";
+    let default = "user specified IP address is supported on user defined networks only";
     run(&["--ip", "172.17.0.9"]).fails(125, default);
     sandbox.ok(&["network", "create", "two"]);
-    let chosen = "supported only when connecting to networks with user-configured subnets";
+    let chosen = "supported only when connecting to networks with user configured subnets";
     run(&["--network", "two", "--ip", "172.18.0.9"]).fails(125, chosen);
 }
 
