@@ -129,3 +129,29 @@ fn podman_runs_containers_by_it() {
     assert_eq!(podman.ok(&["wait", "waits"]), "137");
     podman.ok(&["rm", "waits"]);
 }
+
+/// Returns the blocks of `language` in the documentation.
+fn documented(language: &str) -> Vec<&'static str> {
+    let text = include_str!("../../../docs/kubernetes.md");
+    let blocks = text.split("```").skip(1).step_by(2);
+    let block = |block: &'static str| block.strip_prefix(language)?.strip_prefix('\n');
+    blocks.filter_map(block).collect()
+}
+
+#[test]
+fn documented_configurations_are_taken() {
+    let sandbox = Sandbox::bare();
+    let tables = documented("toml");
+    assert_eq!(tables.len(), 3);
+    for table in &tables {
+        table.parse::<toml::Table>().unwrap();
+    }
+    sandbox.write("config.toml", tables[0]);
+    let dump = sandbox.shell("containerd --config config.toml config dump");
+    let (_, ours) = dump.split_once("containerd.runtimes.aril.options]").unwrap();
+    let ours = ours.trim_start();
+    assert!(ours.starts_with("BinaryName = \"/usr/local/bin/aril-oci\""), "{ours}");
+    let daemon: serde_json::Value = serde_json::from_str(documented("json")[0]).unwrap();
+    assert_eq!(daemon["runtimes"]["aril"]["path"], "/usr/local/bin/aril-oci");
+    assert!(documented("yaml")[0].contains("handler: aril"));
+}

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{Sandbox, busybox};
+use crate::sandbox::{ARIL, Sandbox as Machine};
 
 /// Makes of the root of `sandbox` one with a runtime and a bundle at /bundle, whose program is `script`.
 fn prepare(sandbox: &Sandbox, script: &str, change: impl Fn(&mut Value)) {
@@ -87,4 +88,26 @@ fn it_runs_in_a_container_with_a_user_namespace() {
         .unwrap();
     assert!(status.success());
     sandbox.run().says("inner 1\n0\n0\nnull\n0");
+}
+
+#[test]
+fn containers_run_in_a_privileged_container() {
+    let machine = Machine::new();
+    // overlayfs does not lie on overlayfs: a container that is to have containers needs a volume for them.
+    let place = machine.path("place");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::copy(ARIL, place.join("aril")).unwrap();
+    machine.ok(&["save", "-o", "place/saved.tar", "busybox"]);
+    let script = "set -e
+        export ARIL_ROOT=/place/root ARIL_RUN=/run/aril PATH=/place:$PATH
+        aril load -q -i /place/saved.tar >/dev/null
+        aril run --rm --network none busybox echo inner
+        aril run -d --network none -m 64m --name one busybox sleep 1000 >/dev/null
+        aril exec one echo joined
+        aril rm -f one >/dev/null
+        aril run --rm busybox echo on its bridge";
+    let volume = format!("{}:/place", place.display());
+    let run = ["run", "--rm", "--privileged", "--network", "none", "-v", &volume];
+    let said = machine.ok(&[&run[..], &["busybox", "sh", "-c", script]].concat());
+    assert_eq!(said, "inner\njoined\non its bridge");
 }
