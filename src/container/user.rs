@@ -242,4 +242,24 @@ mod tests {
         assert_eq!(nobody.find("7:8", &[]).unwrap().gid, 8);
         assert!(nobody.find("root", &[]).is_err());
     }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever stands in the files, a number is itself and never a name.
+        #[test]
+        fn users_are_found_in_any_file(
+            passwd in "([a-z0-9:/-]{0,30}\n|app:x:[0-9]{1,12}:[0-9]{1,12}::/h:/s\n){0,6}",
+            group in "([a-z0-9:,]{0,30}\n|wheel:x:[0-9]{1,12}:app,root\n){0,6}",
+            wanted in "(app|root|[0-9]{1,12}|[a-z0-9-]{0,5})(:(wheel|[0-9]{1,12}|[a-z]{0,5}))?",
+        ) {
+            let accounts = Accounts::new(passwd.as_bytes(), group.as_bytes());
+            if let Ok(user) = accounts.find(&wanted, &[]) {
+                let name = wanted.split(':').next().unwrap_or_default();
+                if let Ok(number) = name.parse::<u32>() {
+                    prop_assert!(user.uid == number && number <= ID_MAX);
+                }
+            }
+        }
+    }
 }

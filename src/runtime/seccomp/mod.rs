@@ -541,4 +541,122 @@ mod tests {
         check(&f, 0xc000_00f3, 63, &[], ALLOW);
         check(&f, 0x4000_0028, 3, &[], libc::SECCOMP_RET_KILL_PROCESS);
     }
+
+    use proptest::prelude::*;
+
+    const NAMES: [(&str, u32); 6] = [
+        ("read", 0),
+        ("write", 1),
+        ("open", 2),
+        ("mmap", 9),
+        ("kill", 62),
+        ("mkdir", 83),
+    ];
+    const ACTIONS: [&str; 6] = [
+        "SCMP_ACT_ALLOW",
+        "SCMP_ACT_ERRNO",
+        "SCMP_ACT_LOG",
+        "SCMP_ACT_TRAP",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_TRACE",
+    ];
+    const COMPARISONS: [&str; 7] = [
+        "SCMP_CMP_EQ",
+        "SCMP_CMP_NE",
+        "SCMP_CMP_LT",
+        "SCMP_CMP_LE",
+        "SCMP_CMP_GT",
+        "SCMP_CMP_GE",
+        "SCMP_CMP_MASKED_EQ",
+    ];
+    const VALUES: [u64; 7] = [0, 1, 2, 0xffff_ffff, 1 << 32, (1 << 32) + 1, u64::MAX];
+
+    fn rule() -> impl Strategy<Value = SeccompRule> {
+        let name = prop::sample::select(NAMES.map(|(name, _)| name.to_owned()).to_vec());
+        let value = || prop::sample::select(VALUES.to_vec());
+        let comparison = prop::sample::select(COMPARISONS.to_vec());
+        let argument =
+            (0_u32..6, comparison, value(), value()).prop_map(|(index, op, value, two)| {
+                SeccompArgument {
+                    index,
+                    value,
+                    value_two: two,
+                    op: op.to_owned(),
+                }
+            });
+        let action = prop::sample::select(ACTIONS.to_vec());
+        let (names, args) = (
+            prop::collection::vec(name, 1..3),
+            prop::collection::vec(argument, 0..3),
+        );
+        (names, action, args, 1_u32..100).prop_map(|(names, action, args, errno)| SeccompRule {
+            names,
+            action: action.to_owned(),
+            errno_ret: (action == "SCMP_ACT_ERRNO").then_some(errno),
+            args,
+        })
+    }
+
+    /// What the head of this file says of a call, without any program.
+    fn meant(profile: &Seccomp, name: &str, number: u32, arguments: [u64; 6]) -> u32 {
+        let default = action(&profile.default_action, EPERM).unwrap();
+        let holds = |it: &SeccompArgument| {
+            let (given, value) = (arguments[it.index as usize], it.value);
+            match it.op.as_str() {
+                "SCMP_CMP_EQ" => given == value,
+                "SCMP_CMP_NE" => given != value,
+                "SCMP_CMP_LT" => given < value,
+                "SCMP_CMP_LE" => given <= value,
+                "SCMP_CMP_GT" => given > value,
+                "SCMP_CMP_GE" => given >= value,
+                _ => given & value == it.value_two,
+            }
+        };
+        let mut otherwise = None;
+        let mut known = 0;
+        for rule in &profile.syscalls {
+            for name in &rule.names {
+                let number = NAMES.iter().find(|(known, _)| known == name).unwrap().1;
+                known = known.max(number + 1);
+            }
+            let returned = action(&rule.action, rule.errno_ret.unwrap_or(EPERM)).unwrap();
+            if returned == default || !rule.names.iter().any(|known| known == name) {
+                continue;
+            }
+            let mut indices: Vec<u32> = rule.args.iter().map(|it| it.index).collect();
+            indices.sort_unstable();
+            indices.dedup();
+            let matches = if indices.len() == rule.args.len() {
+                rule.args.iter().all(holds)
+            } else {
+                rule.args.iter().any(holds)
+            };
+            match (rule.args.is_empty(), matches) {
+                (true, _) => otherwise = otherwise.or(Some(returned)),
+                (false, true) => return returned,
+                (false, false) => {}
+            }
+        }
+        let hidden = known > 0 && number >= known && !is_permissive(default);
+        otherwise.unwrap_or(if hidden { NO_SUCH_CALL } else { default })
+    }
+
+    proptest! {
+        #[test]
+        fn programs_do_what_profiles_mean(
+            default in prop::sample::select(ACTIONS.to_vec()),
+            syscalls in prop::collection::vec(rule(), 0..6),
+            calls in prop::collection::vec((0_usize..6, prop::array::uniform6(prop::sample::select(VALUES.to_vec()))), 20),
+        ) {
+            let profile = Seccomp { default_action: default.to_owned(), syscalls, ..Seccomp::default() };
+            let filter = compile(&profile, Architecture::X86_64).unwrap();
+            for (which, arguments) in calls {
+                let (name, number) = NAMES[which];
+                let call = Call { audit: 0xc000_003e, number, arguments };
+                let found = run(&filter.program, &call);
+                let expected = meant(&profile, name, number, arguments);
+                prop_assert_eq!(found, expected, "{} {:x?} of {:?}", name, arguments, profile);
+            }
+        }
+    }
 }

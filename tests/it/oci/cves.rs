@@ -45,6 +45,9 @@ impl Drop for Spinner {
     }
 }
 
+/// The name of a file that no container has.
+const CANARY: &str = "untouched-by-containers";
+
 /// A directory of the host that nothing may touch.
 struct Canary(PathBuf);
 
@@ -52,7 +55,7 @@ impl Canary {
     fn new(sandbox: &Sandbox) -> Canary {
         let path = sandbox.dir.join("canary");
         std::fs::create_dir(&path).unwrap();
-        std::fs::write(path.join("secret"), "secret of the host").unwrap();
+        std::fs::write(path.join(CANARY), "secret of the host").unwrap();
         Canary(path)
     }
 
@@ -61,8 +64,8 @@ impl Canary {
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
-        assert_eq!(names, ["secret"]);
-        let text = std::fs::read_to_string(self.0.join("secret")).unwrap();
+        assert_eq!(names, [CANARY]);
+        let text = std::fs::read_to_string(self.0.join(CANARY)).unwrap();
         assert_eq!(text, "secret of the host");
     }
 }
@@ -111,9 +114,9 @@ fn cve_2019_16884_nothing_but_procfs_covers_proc() {
 fn cve_2021_30465_and_2019_19921_a_target_that_is_swapped_while_it_is_mounted() {
     let (mut sandbox, spinner) = racing("", Path::new("/../../../../../../.."));
     let canary = Canary::new(&sandbox);
-    let secret = canary.0.join("secret");
+    let secret = canary.0.join(CANARY);
     sandbox.script(&format!(
-        "ls -R /vol 2>&1 | grep -c secret; test -e {} && echo out; true",
+        "ls -R /vol 2>&1 | grep -c {CANARY}; test -e {} && echo out; true",
         secret.display()
     ));
     let tmpfs = json!({"destination": "/vol/dir/inner", "type": "tmpfs", "source": "tmpfs"});
@@ -169,7 +172,7 @@ fn cve_2025_31133_and_2025_62161_masks_are_the_host_s_null() {
 fn cve_2026_88264_and_2026_88265_console_and_null_of_the_image_are_links() {
     let mut sandbox = Sandbox::new("true");
     let canary = Canary::new(&sandbox);
-    let secret = canary.0.join("secret");
+    let secret = canary.0.join(CANARY);
     let mounts = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     sandbox.set("/mounts", mounts);
     // A link that leads out by its name leads to nothing inside, or is not taken.
@@ -194,7 +197,7 @@ fn cve_2025_52565_the_console_is_the_terminal_itself() {
     let pts = sandbox.rootfs().join("dev/pts");
     std::fs::create_dir_all(&pts).unwrap();
     for number in 0..4 {
-        symlink(canary.0.join("secret"), pts.join(number.to_string())).unwrap();
+        symlink(canary.0.join(CANARY), pts.join(number.to_string())).unwrap();
     }
     sandbox.set("/process/terminal", json!(true));
     let id = sandbox.id("run");

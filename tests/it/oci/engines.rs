@@ -148,10 +148,18 @@ fn documented_configurations_are_taken() {
     }
     sandbox.write("config.toml", tables[0]);
     let dump = sandbox.shell("containerd --config config.toml config dump");
-    let (_, ours) = dump.split_once("containerd.runtimes.aril.options]").unwrap();
+    let (_, ours) = dump
+        .split_once("containerd.runtimes.aril.options]")
+        .unwrap();
     let ours = ours.trim_start();
-    assert!(ours.starts_with("BinaryName = \"/usr/local/bin/aril-oci\""), "{ours}");
+    assert!(
+        ours.starts_with("BinaryName = \"/usr/local/bin/aril-oci\""),
+        "{ours}"
+    );
     let daemon: serde_json::Value = serde_json::from_str(documented("json")[0]).unwrap();
-    assert_eq!(daemon["runtimes"]["aril"]["path"], "/usr/local/bin/aril-oci");
+    assert_eq!(
+        daemon["runtimes"]["aril"]["path"],
+        "/usr/local/bin/aril-oci"
+    );
     assert!(documented("yaml")[0].contains("handler: aril"));
 }

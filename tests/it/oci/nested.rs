@@ -107,7 +107,15 @@ fn containers_run_in_a_privileged_container() {
         aril rm -f one >/dev/null
         aril run --rm busybox echo on its bridge";
     let volume = format!("{}:/place", place.display());
-    let run = ["run", "--rm", "--privileged", "--network", "none", "-v", &volume];
+    let run = [
+        "run",
+        "--rm",
+        "--privileged",
+        "--network",
+        "none",
+        "-v",
+        &volume,
+    ];
     let said = machine.ok(&[&run[..], &["busybox", "sh", "-c", script]].concat());
     assert_eq!(said, "inner\njoined\non its bridge");
 }
