@@ -136,11 +136,15 @@ fn kernel(suite: Suite) -> PathBuf {
     for archive in packages(&work) {
         output(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&root)).unwrap();
     }
-    let image = root.join("boot").join(format!("vmlinuz-{version}"));
-    fs::rename(image, work.join("vmlinuz")).unwrap();
     // Since Debian 13 below /usr, and compressed.
     let places = ["lib/modules", "usr/lib/modules"].map(|place| root.join(place).join(&version));
     let modules = places.iter().find(|place| place.exists()).unwrap();
+    let images = [
+        root.join("boot").join(format!("vmlinuz-{version}")),
+        modules.join("vmlinuz"),
+    ];
+    let image = images.iter().find(|image| image.exists()).unwrap();
+    fs::rename(image, work.join("vmlinuz")).unwrap();
     fs::rename(modules.join("kernel"), work.join("modules")).unwrap();
     let compressed = ["-name", "*.ko.xz", "-exec", "xz", "--decompress", "{}", "+"];
     output(
