@@ -101,7 +101,12 @@ pub fn create(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup>
 /// Takes over the cgroup that systemd has made at `path`: what it has not made is, and `resources` are set.
 pub fn adopt(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
     let path = normal(path)?;
-    let cgroup = locate(host, &path, resources)?;
+    let mut cgroup = locate(host, &path, resources)?;
+    // On a hybrid host systemd looks there for who lives in a unit, and ends one in which nobody does.
+    cgroup.unified = host
+        .unified
+        .as_ref()
+        .map(|unified| below(&unified.mount, &path));
     create::make_directories(host, &cgroup)?;
     cgroup.limit(host, resources)?;
     Ok(cgroup)
