@@ -12,7 +12,7 @@ mod machine;
 use machine::{Files, Outcome, Suite};
 
 /// Two emulated processors that have to share this machine with other tests.
-const DEADLINE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_secs(900);
 
 const INIT: &str = include_str!("init.sh");
 const CHECKS: &str = include_str!("checks.sh");
