@@ -13,11 +13,13 @@ use crate::registry::endpoint::Endpoint;
 use crate::registry::failure::Failure;
 use crate::registry::search::{self, Found, HUB_SEARCH};
 
+/// How many answers are asked for where nothing is said.
+const LIMIT: u32 = 25;
 /// The most answers that may be asked for.
 const LIMIT_MAX: i64 = 100;
 
-/// Returns the repositories that fit `term` (`word`, `user/word`, `registry.example.com/word`) and the filters, those that
-/// most people like first; `limit` 0 means 25.
+/// Returns the repositories that fit `term` (`word`, `user/word`, `registry.example.com/word`) and the filters, in the
+/// registry's order; without a `limit` (0, or less) there are at most 25.
 ///
 /// Errors are of kind `Invalid` for a limit or filter that cannot be.
 pub fn search(
@@ -39,7 +41,7 @@ pub fn search(
         .collect::<Result<Vec<u64>>>()?;
     let least = stars.into_iter().max().unwrap_or(0);
     let count = match limit {
-        0 => 0,
+        ..=0 => LIMIT,
         1..=LIMIT_MAX => u32::try_from(limit).unwrap_or_default(),
         other => {
             return Err(error::invalid(format!(
@@ -65,7 +67,6 @@ pub fn search(
             && official.is_none_or(|wanted| found.is_official == wanted)
             && automated.is_none_or(|wanted| found.is_automated == wanted)
     });
-    found.sort_by_key(|found| std::cmp::Reverse(found.star_count));
     Ok(found)
 }
 

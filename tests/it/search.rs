@@ -22,13 +22,14 @@ fn what_is_found_is_listed() {
     );
     assert!(lines[0].ends_with("STARS     OFFICIAL"), "{table}");
     assert!(
-        lines[1].starts_with("httpd ")
-            && lines[1].contains("…")
-            && lines[1].ends_with("4000      [OK]"),
+        lines[2].starts_with("httpd ")
+            && lines[2].contains("…")
+            && lines[2].ends_with("4000      [OK]"),
         "{table}"
     );
-    assert!(lines[2].starts_with("centos/httpd-24-centos7 "), "{table}");
-    assert!(lines[3].starts_with("paketobuildpacks/httpd "), "{table}");
+    // In the order of the answer, which knows what fits best.
+    assert!(lines[1].starts_with("paketobuildpacks/httpd "), "{table}");
+    assert!(lines[3].starts_with("centos/httpd-24-centos7 "), "{table}");
     let asked = site.asked();
     assert!(
         asked[0].starts_with("GET /v1/search?q=httpd&n=7 HTTP/1.1"),
@@ -75,4 +76,22 @@ fn what_cannot_be_searched_is_said() {
     sandbox
         .aril(&["search", "-f", "color=red", &term])
         .fails(1, "invalid filter 'color'");
+    sandbox
+        .aril(&["search", "-f", "is-official=maybe", &term])
+        .fails(1, "invalid filter 'is-official=[maybe]'");
+}
+
+#[test]
+fn what_is_not_said_any_more_is_warned_of() {
+    let sandbox = Sandbox::bare();
+    let site = Site::new(&sandbox, |_| Reply::new(200, FOUND));
+    let term = format!("{}/httpd", site.address);
+    let ran = sandbox.aril(&["search", "--limit", "-1", "-f", "is-automated=true", &term]);
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 1), "{ran:?}");
+    assert!(
+        ran.err
+            .contains("the \"is-automated\" filter is deprecated"),
+        "{ran:?}"
+    );
+    assert!(site.asked()[0].starts_with("GET /v1/search?q=httpd&n=25 HTTP/1.1"));
 }

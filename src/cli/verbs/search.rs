@@ -17,6 +17,11 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     let engine = client(context);
     let access = registries::access(&engine)?;
     let filters = filters(&arguments.filter.filter)?;
+    if filters.values("is-automated").next().is_some() {
+        output::err(
+            "WARNING: the \"is-automated\" filter is deprecated, and searching for \"is-automated=true\" will not yield any results in future.\n",
+        );
+    }
     let found = search::search(&engine, &access, &arguments.term, arguments.limit, &filters)
         .map_err(Failed::engine)?;
     let rows: Vec<_> = found
