@@ -520,7 +520,7 @@ mod tests {
         let stop = |line: &str| {
             command::arguments::<lifecycle::StopArgs>(&matches(&lifecycle::STOP, line)).unwrap()
         };
-        assert_eq!(stop("a --time 3").timeout, Some(3));
+        assert_eq!(stop("a --time 3").time, Some(3));
         assert_eq!(stop("-t -1 a").timeout, Some(-1));
         assert_eq!(stop("a").timeout, None);
         let commit = matches(&containers::COMMIT, "-m=two -a=me -p=false c x:1");

@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(filters(&[("d", "0")]).flag("d").unwrap(), Some(false));
         assert_eq!(
             filters(&[("d", "x")]).flag("d").unwrap_err().to_string(),
-            "invalid filter 'd=x'"
+            "invalid filter 'd=[x]'"
         );
         assert_eq!(filters(&[]).flag("d").unwrap(), None);
     }
