@@ -90,7 +90,7 @@ pub struct Network {
     pub created: String,
     /// Always `local`.
     pub scope: String,
-    /// `bridge`, `host`, `null`, `macvlan`; empty means `bridge`.
+    /// `bridge`, `host`, `null`, `macvlan`, `ipvlan`; empty means `bridge`.
     pub driver: String,
     /// Whether its containers have IPv4 addresses; absent means yes.
     #[serde(rename = "EnableIPv4")]

@@ -36,6 +36,7 @@ pub mod logs;
 pub mod machine;
 pub mod manifest;
 pub mod mirrors;
+mod network_defaults;
 pub mod networks;
 pub mod pull;
 pub mod push;
@@ -111,7 +112,7 @@ impl Engine {
         if let Some(networks) = self.networks.get() {
             return Ok(networks);
         }
-        let made = Networks::new(&self.dirs, networks::defaults(self.settings()?)?);
+        let made = Networks::new(&self.dirs, network_defaults::of(self.settings()?)?);
         Ok(self.networks.get_or_init(|| made))
     }
 

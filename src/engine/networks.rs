@@ -5,82 +5,16 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 
 use super::filter::Filters;
-use super::{Engine, lifecycle, repair};
+use super::{Engine, lifecycle, network_defaults, repair};
 use crate::container::Container;
 use crate::docker::container::{HostConfig, NetworkingConfig};
-use crate::docker::network::{EndpointSettings, IpamConfig, Network, NetworkContainer};
+use crate::docker::network::{EndpointSettings, Network, NetworkContainer};
 use crate::monitor::control::Request;
 use crate::monitor::removal;
 use crate::network::bridge::{self, Host};
 use crate::network::endpoint;
-use crate::network::ipam::{Base, Subnet};
-use crate::network::record::{self, Defaults, Driver, Record};
-use crate::settings::{AddressPool, Settings};
+use crate::network::record::{self, Driver, Record};
 use crate::{error, event};
-
-/// Returns what new networks get according to daemon.json; errors are of kind `Invalid`.
-pub fn defaults(settings: &Settings) -> Result<Defaults> {
-    let mut defaults = Defaults::default();
-    if !settings.default_address_pools.is_empty() {
-        let pool = |pool: &AddressPool| {
-            let base: Subnet = pool
-                .base
-                .parse()
-                .context("default-address-pools of daemon.json")?;
-            if pool.size < base.length || base.is_ipv6() {
-                let size = pool.size;
-                return Err(error::invalid(format!(
-                    "default-address-pools of daemon.json: {base} has no networks of {size} bits"
-                )));
-            }
-            Ok(Base {
-                base,
-                size: pool.size,
-            })
-        };
-        let pools = settings.default_address_pools.iter().map(pool);
-        defaults.pools = pools.collect::<Result<_>>()?;
-    }
-    if !settings.bip.is_empty() {
-        let subnet: Subnet = settings.bip.parse().context("bip of daemon.json")?;
-        let gateway = settings.bip.split('/').next().unwrap_or_default();
-        defaults.bridge.ipam.config = Some(vec![IpamConfig {
-            subnet: subnet.to_string(),
-            ip_range: settings.fixed_cidr.clone(),
-            gateway: gateway.to_owned(),
-            ..IpamConfig::default()
-        }]);
-    }
-    defaults.bridge.enable_ipv6 = settings.ipv6;
-    let text = |value: bool| value.to_string();
-    let without_rules = settings.iptables == Some(false);
-    for (name, value) in [
-        (record::OPTION_ICC, settings.icc.map(text)),
-        (record::OPTION_MASQUERADE, settings.ip_masq.map(text)),
-        (
-            record::OPTION_HOST_BINDING,
-            settings.ip.map(|ip| ip.to_string()),
-        ),
-        (
-            record::OPTION_MTU,
-            (settings.mtu > 0).then(|| settings.mtu.to_string()),
-        ),
-        (
-            record::OPTION_PUBLISH,
-            without_rules.then(|| "proxy".to_owned()),
-        ),
-    ] {
-        if let Some(value) = value {
-            defaults.bridge.options.insert(name.to_owned(), value);
-        }
-    }
-    defaults.options.clone_from(&settings.default_network_opts);
-    if without_rules {
-        let bridges = defaults.options.entry("bridge".to_owned()).or_default();
-        bridges.insert(record::OPTION_PUBLISH.to_owned(), "proxy".to_owned());
-    }
-    Ok(defaults)
-}
 
 /// Completes the networks of a request to create a container: that of its mode is among them, each by its name.
 ///
@@ -91,7 +25,7 @@ pub fn complete(
     networking: &mut NetworkingConfig,
 ) -> Result<()> {
     // They are made here rather than by the monitor, which does not know what daemon.json wants them to be.
-    engine.networks()?.list()?;
+    network_defaults::follow(engine)?;
     let mode = host.network_mode.clone();
     let endpoints = std::mem::take(&mut networking.endpoints_config);
     for (name, settings) in endpoints {
@@ -154,6 +88,7 @@ pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Network>> {
             return Err(error::invalid(format!("invalid filter: 'type'='{kind}'")));
         }
     }
+    network_defaults::follow(engine)?;
     let members = members(engine)?;
     let mut wanted = Vec::new();
     for network in engine.networks()?.list()? {
@@ -176,12 +111,13 @@ pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Network>> {
 
 /// Returns everything about a network.
 pub fn inspect(engine: &Engine, text: &str) -> Result<Network> {
+    network_defaults::follow(engine)?;
     let network = engine.networks()?.resolve(text)?;
     Ok(with_containers(&network, &members(engine)?))
 }
 
 /// The containers that run, with their places.
-fn members(engine: &Engine) -> Result<Vec<Container>> {
+pub(super) fn members(engine: &Engine) -> Result<Vec<Container>> {
     let containers = repair::containers(engine, engine.containers.list()?)?;
     let runs = |container: &Container| container.status.phase.has_processes();
     Ok(containers.into_iter().filter(runs).collect())
@@ -193,7 +129,10 @@ fn with_containers(network: &Record, members: &[Container]) -> Network {
     document
 }
 
-fn containers_of(network: &Record, members: &[Container]) -> BTreeMap<String, NetworkContainer> {
+pub(super) fn containers_of(
+    network: &Record,
+    members: &[Container],
+) -> BTreeMap<String, NetworkContainer> {
     let id = &network.document.id;
     let places = members.iter().filter_map(|container| {
         let mut endpoints = container.status.network.endpoints.values();

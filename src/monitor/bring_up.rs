@@ -13,6 +13,7 @@ use rustix::fs::Mode;
 
 use super::control::StartError;
 use super::devices;
+use super::etc;
 use super::network::Networking;
 use super::shm;
 use super::stdio::Ends;
@@ -24,8 +25,7 @@ use crate::container::{Containers, ExitStatus, Record, seccomp, short};
 use crate::dirs::Dirs;
 use crate::image::snapshot::overlay::{self, Upper};
 use crate::image::{Images, snapshot};
-use crate::network::files::{self, Resolver, Servers};
-use crate::oci::digest;
+use crate::network::files::{self, Servers};
 use crate::oci::runtime::Spec;
 use crate::oci::runtime::linux::{Linux, Seccomp};
 use crate::oci::state::{State, Status};
@@ -406,7 +406,7 @@ fn filter(record: &Record, granted: &[String]) -> Result<Option<Seccomp>> {
         SeccompChoice::Unconfined => Ok(None),
         SeccompChoice::Default => Ok(Some(seccomp::default_profile(granted, arch))),
         SeccompChoice::Profile(json) => {
-            let kernel = read_host("/proc/sys/kernel/osrelease");
+            let kernel = etc::read_host("/proc/sys/kernel/osrelease");
             let conditions = seccomp::Conditions {
                 capabilities: granted,
                 arch,
@@ -482,19 +482,13 @@ fn write_files(
     }
     let mut extra = networking.extra_hosts(record);
     let hosts = if *network == Sharing::Host {
-        let mut text = read_host("/etc/hosts");
+        let mut text = etc::read_host("/etc/hosts");
         files::append_hosts(&mut text, &extra);
         text
     } else {
         extra.extend(networking.hosts(hostname, &record.config.domainname));
         files::hosts(&extra)
     };
-    let asked = Resolver {
-        servers: host.dns.clone(),
-        search: host.dns_search.clone(),
-        options: host.dns_options.clone(),
-    };
-    let resolver = files::parse_resolver(&read_host(files::HOST_FILE));
     let whose = if *network == Sharing::Host {
         Servers::Host
     } else if networking.has_resolver() {
@@ -502,46 +496,12 @@ fn write_files(
     } else {
         Servers::Reachable
     };
-    let resolv_conf = files::resolv_conf(&resolver, &asked, whose);
+    etc::write_resolver(dirs, record, whose)?;
     let dir = dirs.container(&record.id);
-    write_unless_edited(&dir.join("resolv.conf"), &resolv_conf)?;
     for (name, text) in [("hostname", format!("{hostname}\n")), ("hosts", hosts)] {
-        write_file(&dir.join(name), &text)?;
+        etc::write(&dir.join(name), &text)?;
     }
     Ok(names
         .map(|(name, target)| (dir.join(name), target))
         .to_vec())
-}
-
-fn read_host(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
-}
-
-/// A file that its user has changed stays as it is; what was written last is told by its digest beside it.
-fn write_unless_edited(path: &Path, text: &str) -> Result<()> {
-    let mark = path.with_extension("conf.digest");
-    let digest_of = |text: &str| digest::sha256(text.as_bytes()).to_string();
-    if let Ok(present) = std::fs::read_to_string(path)
-        && std::fs::read_to_string(&mark).is_ok_and(|last| last != digest_of(&present))
-    {
-        return Ok(());
-    }
-    write_file(path, text)?;
-    write_file(&mark, &digest_of(text))
-}
-
-/// In place and readable by all: the container sees this very file.
-fn write_file(path: &Path, text: &str) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let open = || {
-        File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o644)
-            .open(path)
-    };
-    open()
-        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-        .with_context(|| format!("write {}", path.display()))
 }

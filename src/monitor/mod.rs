@@ -4,6 +4,7 @@ pub mod bring_up;
 pub mod client;
 pub mod control;
 pub mod devices;
+mod etc;
 pub mod execs;
 pub mod health;
 pub mod network;

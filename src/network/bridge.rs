@@ -84,7 +84,11 @@ pub struct Bridge {
 pub fn is_whole(host: &Host, network: &Record) -> Result<bool> {
     let link = route::link(&host.route, &network.bridge)?;
     let is_up = link.is_some_and(|link| link.up);
-    Ok(is_up && firewall::is_there(&host.filter, &network.rules()?)?)
+    Ok(is_up && has_its_rules(host, network, &network.rules()?)?)
+}
+
+fn has_its_rules(host: &Host, network: &Record, rules: &firewall::Network) -> Result<bool> {
+    Ok(!network.has_rules() || firewall::is_there(&host.filter, rules)?)
 }
 
 /// Sees to it that the bridge of a network, its addresses and rules are there.
@@ -103,7 +107,7 @@ fn ensure_all(host: &Host, network: &Record) -> Result<Bridge> {
                 "give the network another: -o com.docker.network.bridge.name=NAME",
             ));
         }
-        if link.up && firewall::is_there(&host.filter, &rules)? {
+        if link.up && has_its_rules(host, network, &rules)? {
             return Ok(Bridge {
                 index: link.index,
                 mtu: link.mtu,
@@ -126,11 +130,15 @@ fn ensure_all(host: &Host, network: &Record) -> Result<Bridge> {
     }
     route::set_up(&host.route, link.index, true)?;
     route::add_addresses(&host.route, link.index, &addresses)?;
-    if !rules.internal {
+    if !rules.internal && network.forwards() {
         forward(name, &uplinks, ipv6);
-        foreign::admit(&host.filter, name)?;
     }
-    firewall::ensure(&host.filter, &rules)?;
+    if network.has_rules() {
+        if !rules.internal {
+            foreign::admit(&host.filter, name)?;
+        }
+        firewall::ensure(&host.filter, &rules)?;
+    }
     Ok(Bridge {
         index: link.index,
         mtu: link.mtu,
@@ -232,8 +240,13 @@ fn forward(bridge: &str, uplinks: &[Uplink], ipv6: bool) {
     turn_on(sysctl("ipv6", "all", "forwarding"));
 }
 
-/// Returns the addresses that a container reaches the host by: those of the host in the container's first network.
+/// Returns the addresses that a container reaches the host by: what the administrator says, else those of the host in
+/// `network`.
 pub fn host_gateways(network: &Record) -> Result<Vec<IpAddr>> {
+    let said = network.host_gateways();
+    if !said.is_empty() {
+        return Ok(said);
+    }
     Ok(network
         .pools()?
         .iter()

@@ -10,9 +10,10 @@ use anyhow::{Context as _, Result};
 use super::bridge::{self, Host};
 use super::ipam;
 use super::lease;
-use super::netlink::route::{self, Mac, Macvlan, Prefixed, Veth};
+use super::netlink::route::{self, Branch, Mac, Prefixed, Veth};
 use super::netlink::{Socket, is_refused};
 use super::record::{Driver, Record};
+use super::request;
 use crate::dirs::Dirs;
 use crate::docker::network::{EndpointIpam, EndpointSettings};
 use crate::error;
@@ -76,8 +77,8 @@ pub fn plan(
                 bridge::ensure(host, network).with_context(|| format!("set up network {name}"))?;
             (bridge.index, bridge.mtu)
         }
-        Driver::Macvlan => {
-            let (parent, _) = network.parent();
+        Driver::Macvlan | Driver::Ipvlan => {
+            let parent = network.parent();
             let link = route::link(&host.route, parent)?.ok_or_else(|| {
                 error::not_found(format!("network {name}: there is no interface {parent}"))
             })?;
@@ -132,7 +133,7 @@ fn take_addresses(dirs: &Dirs, endpoint: &mut Endpoint, container: &str) -> Resu
         let address = lease::take(dirs, id, &pool, wanted, container)?;
         endpoint.addresses.push((address, pool.subnet.length));
         if !network.document.internal {
-            endpoint.gateways.push(gateway);
+            endpoint.gateways.push(network.way_out(&pool, gateway));
         }
     }
     for (wanted, ipv6) in [(&ipam.ipv4_address, false), (&ipam.ipv6_address, true)] {
@@ -153,7 +154,13 @@ fn take_addresses(dirs: &Dirs, endpoint: &mut Endpoint, container: &str) -> Resu
             endpoint.addresses.push((address, length));
         }
     }
-    endpoint.mac = choose_mac(&endpoint.settings.mac_address, &endpoint.addresses)?;
+    if network.driver() != Driver::Ipvlan {
+        endpoint.mac = choose_mac(&endpoint.settings.mac_address, &endpoint.addresses)?;
+    } else if !endpoint.settings.mac_address.is_empty() {
+        return Err(error::invalid(
+            "interfaces of an ipvlan network have their parent's link address, and none of their own",
+        ));
+    }
     Ok(())
 }
 
@@ -264,6 +271,8 @@ pub struct Inside {
     pub route: Socket,
     /// What owns its rules, if it has some.
     pub filter: Option<Socket>,
+    /// Whether interfaces come without IPv6.
+    without_ipv6: bool,
 }
 
 impl Inside {
@@ -285,30 +294,37 @@ impl Inside {
             namespace,
             route,
             filter: None,
+            without_ipv6,
         })
+    }
+
+    /// Lets an interface have IPv6: that of the first network with it which the container joins while it runs.
+    fn turn_ipv6_on(&self, interface: &str) -> Result<()> {
+        let path = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
+        netns::inside(self.namespace.as_fd(), || std::fs::write(&path, "0"))
+            .context("enter the network namespace of the container")?
+            .with_context(|| format!("write {path}"))
     }
 }
 
 /// Makes the interface of a place in the container's namespace, with its addresses; returns its number there.
 pub fn attach(host: &Host, inside: &Inside, endpoint: &Endpoint) -> Result<u32> {
     match endpoint.network.driver() {
-        Driver::Macvlan => {
-            let macvlan = Macvlan {
+        Driver::Macvlan | Driver::Ipvlan => {
+            let child = endpoint.network.child();
+            let branch = Branch {
                 parent: endpoint.link,
-                mode: endpoint.network.parent().1,
+                child,
                 namespace: inside.namespace.as_fd(),
                 name: &endpoint.interface,
                 mac: endpoint.mac,
             };
-            route::make_macvlan(&host.route, &macvlan).map_err(|error| {
-                if !is_refused(&error, &[libc::EOPNOTSUPP]) {
-                    return error;
+            route::make_branch(&host.route, &branch).map_err(|error| {
+                if is_refused(&error, &[libc::EOPNOTSUPP]) {
+                    request::no_kind(child.kind())
+                } else {
+                    error
                 }
-                let error = error::unavailable(format!("{error:#}: this kernel has no macvlan"));
-                error::with_hint(
-                    error,
-                    "modprobe macvlan, or use a network of the driver bridge",
-                )
             })?;
         }
         _ => route::make_veth(
@@ -332,6 +348,10 @@ pub fn attach(host: &Host, inside: &Inside, endpoint: &Endpoint) -> Result<u32> 
     }
     let link = route::link(&inside.route, &endpoint.interface)?
         .with_context(|| format!("interface {} is gone", endpoint.interface))?;
+    let mut addresses = endpoint.addresses.iter();
+    if inside.without_ipv6 && addresses.any(|(address, _)| address.is_ipv6()) {
+        inside.turn_ipv6_on(&endpoint.interface)?;
+    }
     route::configure(&inside.route, link.index, &endpoint.addresses)?;
     Ok(link.index)
 }
@@ -429,7 +449,11 @@ pub fn shown(endpoint: &Endpoint, dns_names: Vec<String>) -> EndpointSettings {
     };
     let length = |ipv6| address(ipv6).map(|(_, length)| *length).unwrap_or_default();
     EndpointSettings {
-        mac_address: written_mac(endpoint.mac),
+        mac_address: if endpoint.mac == Mac::default() {
+            String::new()
+        } else {
+            written_mac(endpoint.mac)
+        },
         network_id: endpoint.network.document.id.clone(),
         endpoint_id: endpoint.id.clone(),
         gateway: gateway(false).unwrap_or_default(),

@@ -14,3 +14,4 @@ pub mod netlink;
 pub mod ports;
 pub mod proxy;
 pub mod record;
+mod request;

@@ -13,21 +13,18 @@ use serde::{Deserialize, Serialize};
 
 use super::firewall;
 use super::ipam::{self, Base, Pool, Subnet};
-use super::netlink::Socket;
 use super::netlink::route::{self, Mac};
+use super::request::{self, Surroundings};
 use crate::dirs::Dirs;
-use crate::docker::network::{Ipam, IpamConfig, Network};
+use crate::docker::network::{IpamConfig, Network};
 use crate::error;
 use crate::store::{self, Durability, FileLock, Records};
-use crate::sys::netlink::Protocol;
 
 const RECORD: &str = "network.json";
 /// The name of the network of containers that ask for none.
 pub const DEFAULT: &str = "bridge";
-const DEFAULT_BRIDGE: &str = "aril";
-/// The kernel's limit on names of interfaces.
-const INTERFACE_NAME_MAX: usize = 15;
-const OPTION_NAME: &str = "com.docker.network.bridge.name";
+/// The name of its bridge.
+pub const OPTION_NAME: &str = "com.docker.network.bridge.name";
 /// Whether containers may talk to each other.
 pub const OPTION_ICC: &str = "com.docker.network.bridge.enable_icc";
 /// Whether containers show as the host outside.
@@ -38,9 +35,20 @@ pub const OPTION_HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ip
 /// Bytes of the largest packet.
 pub const OPTION_MTU: &str = "com.docker.network.driver.mtu";
 const OPTION_PARENT: &str = "parent";
-const OPTION_MODE: &str = "macvlan_mode";
+const OPTION_MACVLAN_MODE: &str = "macvlan_mode";
+const OPTION_IPVLAN_FLAG: &str = "ipvlan_flag";
 /// Leaves published ports to the proxy: no rule sends packets past the firewall of the host.
 pub const OPTION_PUBLISH: &str = "aril.publish";
+/// `false`: its bridge has no rules at all; who set it so writes them.
+pub const OPTION_RULES: &str = "aril.firewall";
+/// `false`: forwarding is as the host has it.
+pub const OPTION_FORWARD: &str = "aril.forward";
+/// What `host-gateway` stands for, commas between; of the default network.
+pub const OPTION_HOST_GATEWAY: &str = "aril.host_gateway";
+/// What a reserved address is called that is the way out of containers in place of the host's own.
+pub const WAY_OUT_IPV4: &str = "DefaultGatewayIPv4";
+/// The same for IPv6.
+pub const WAY_OUT_IPV6: &str = "DefaultGatewayIPv6";
 
 /// What kind of network it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +61,8 @@ pub enum Driver {
     Null,
     /// Interfaces of their own on the network of a parent.
     Macvlan,
+    /// The same with the parent's own link address.
+    Ipvlan,
 }
 
 /// A network as it is kept.
@@ -64,6 +74,9 @@ pub struct Record {
     pub bridge: String,
     /// Whether the subnet was chosen by its user, who may then choose addresses too.
     pub chosen: bool,
+    /// What daemon.json asked it to be, as JSON; of the default network, and empty if it asked nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub asked: String,
 }
 
 impl Record {
@@ -73,6 +86,7 @@ impl Record {
             "host" => Driver::Host,
             "null" => Driver::Null,
             "macvlan" => Driver::Macvlan,
+            "ipvlan" => Driver::Ipvlan,
             _ => Driver::Bridge,
         }
     }
@@ -82,7 +96,7 @@ impl Record {
         self.document.name == DEFAULT
     }
 
-    fn option(&self, name: &str) -> Option<&str> {
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
         self.document.options.get(name).map(String::as_str)
     }
 
@@ -102,15 +116,65 @@ impl Record {
         self.option(OPTION_MTU)?.parse().ok()
     }
 
-    /// Returns the interface that a macvlan network goes out by, and how.
-    pub fn parent(&self) -> (&str, u32) {
-        let mode = match self.option(OPTION_MODE) {
-            Some("private") => 1,
-            Some("vepa") => 2,
-            Some("passthru") => 8,
-            _ => 4,
+    /// Returns the interface that a network without a bridge goes out by; empty if its user named none.
+    pub fn parent(&self) -> &str {
+        self.option(OPTION_PARENT).unwrap_or_default()
+    }
+
+    /// Returns what kind of interface the containers of a network without a bridge get.
+    pub fn child(&self) -> route::Child {
+        if self.driver() == Driver::Ipvlan {
+            return route::Child::Ipvlan {
+                flags: match self.option(OPTION_IPVLAN_FLAG) {
+                    Some("private") => 1,
+                    Some("vepa") => 2,
+                    _ => 0,
+                },
+            };
+        }
+        route::Child::Macvlan {
+            mode: match self.option(OPTION_MACVLAN_MODE) {
+                Some("private") => 1,
+                Some("vepa") => 2,
+                Some("passthru") => 8,
+                _ => 4,
+            },
+        }
+    }
+
+    /// Returns whether its bridge has rules.
+    pub fn has_rules(&self) -> bool {
+        self.says(OPTION_RULES, true)
+    }
+
+    /// Returns whether packets are to be forwarded for it.
+    pub fn forwards(&self) -> bool {
+        self.says(OPTION_FORWARD, true)
+    }
+
+    /// Returns the address that is the way out for containers with an address of `pool`: the host's own, `gateway`, or
+    /// another one that its user has named.
+    pub fn way_out(&self, pool: &Pool, gateway: IpAddr) -> IpAddr {
+        let name = if pool.subnet.is_ipv6() {
+            WAY_OUT_IPV6
+        } else {
+            WAY_OUT_IPV4
         };
-        (self.option(OPTION_PARENT).unwrap_or_default(), mode)
+        let configs = self.document.ipam.config.iter().flatten();
+        let mut named =
+            configs.filter_map(|config| config.auxiliary_addresses.get(name)?.parse().ok());
+        named
+            .find(|address| pool.subnet.contains(*address))
+            .unwrap_or(gateway)
+    }
+
+    /// Returns what `host-gateway` stands for if the administrator has said so.
+    pub fn host_gateways(&self) -> Vec<IpAddr> {
+        let texts = self.option(OPTION_HOST_GATEWAY).unwrap_or_default();
+        texts
+            .split(',')
+            .filter_map(|text| text.parse().ok())
+            .collect()
     }
 
     /// Returns the address of the host that ports are published on if nobody chose one.
@@ -147,7 +211,8 @@ impl Record {
     }
 }
 
-fn pool(config: &IpamConfig) -> Result<(Pool, IpAddr)> {
+/// Returns the pool of a configuration, and the address of the host in it.
+pub(super) fn pool(config: &IpamConfig) -> Result<(Pool, IpAddr)> {
     let subnet: Subnet = (config.subnet.parse())
         .map_err(|error| error::invalid(format!("invalid network config:\n{error:#}")))?;
     let address = |text: &str| -> Result<IpAddr> {
@@ -277,26 +342,73 @@ impl Networks {
             if there.iter().any(|network| network.document.name == name) {
                 continue;
             }
-            let mut request = Network {
-                name: name.to_owned(),
-                driver: driver.to_owned(),
-                ..Network::default()
-            };
-            if driver == "bridge" {
-                request.enable_ipv6 = self.defaults.bridge.enable_ipv6;
-                request.ipam = self.defaults.bridge.ipam.clone();
-                let icc = [OPTION_DEFAULT, OPTION_ICC, OPTION_MASQUERADE];
-                request.options = icc
-                    .iter()
-                    .map(|name| ((*name).to_owned(), "true".to_owned()))
-                    .collect();
-                let all = "0.0.0.0".to_owned();
-                request.options.insert(OPTION_HOST_BINDING.to_owned(), all);
-                request.options.extend(self.defaults.bridge.options.clone());
-            }
+            let request = self.predefined(name, driver);
             self.make(request)?;
         }
         Ok(())
+    }
+
+    /// What a network that is always there is asked to be.
+    fn predefined(&self, name: &str, driver: &str) -> Network {
+        let mut request = Network {
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            ..Network::default()
+        };
+        if driver == "bridge" {
+            request.enable_ipv6 = self.defaults.bridge.enable_ipv6;
+            request.ipam = self.defaults.bridge.ipam.clone();
+            let icc = [OPTION_DEFAULT, OPTION_ICC, OPTION_MASQUERADE];
+            request.options = icc
+                .iter()
+                .map(|name| ((*name).to_owned(), "true".to_owned()))
+                .collect();
+            let all = "0.0.0.0".to_owned();
+            request.options.insert(OPTION_HOST_BINDING.to_owned(), all);
+            request.options.extend(self.defaults.bridge.options.clone());
+        }
+        request
+    }
+
+    /// What daemon.json asks the default network to be; empty if nothing.
+    fn asked(&self) -> String {
+        let asked = &self.defaults.bridge;
+        let options = self.defaults.options.get("bridge");
+        let options = options.filter(|options| !options.is_empty());
+        if *asked == Network::default() && options.is_none() {
+            return String::new();
+        }
+        serde_json::json!([asked, options]).to_string()
+    }
+
+    /// Returns the default network if daemon.json asks it to be something else than when it was made.
+    ///
+    /// Makes the networks that are always there if they are not.
+    pub fn outdated_default(&self) -> Result<Option<Record>> {
+        let mut networks = self.list()?.into_iter();
+        let asked = self.asked();
+        Ok(networks.find(|network| network.is_default() && network.asked != asked))
+    }
+
+    /// Makes the default network again, as daemon.json now asks it to be; its bridge is not there, which is the caller's work.
+    pub fn remake_default(&self, old: &Record) -> Result<()> {
+        let _lock = self.lock()?;
+        let mut request = self.predefined(DEFAULT, "bridge");
+        let name = old.bridge.clone();
+        request.options.insert(OPTION_NAME.to_owned(), name);
+        let mut others = self.read()?;
+        others.retain(|other| other.document.id != old.document.id);
+        let mut new = self.plan(request, &others)?;
+        new.document.id.clone_from(&old.document.id);
+        new.document.created.clone_from(&old.document.created);
+        self.records.update(
+            &old.document.id,
+            Durability::Synced,
+            |record: &mut Record| {
+                *record = new;
+                Ok(())
+            },
+        )
     }
 
     /// Makes a network.
@@ -304,7 +416,7 @@ impl Networks {
     /// Errors: `Conflict` if the name is taken, `Forbidden` if its subnet overlaps another's, `Invalid` for whatever is wrong
     /// with the request.
     pub fn create(&self, request: Network) -> Result<Record> {
-        check_name(&request.name)?;
+        request::check_name(&request.name)?;
         let name = request.name.clone();
         if is_predefined(&name) {
             return Err(error::new(
@@ -324,8 +436,17 @@ impl Networks {
     }
 
     /// Completes a request and writes its record; the caller holds the lock.
-    fn make(&self, mut document: Network) -> Result<Record> {
-        let others = self.read()?;
+    fn make(&self, request: Network) -> Result<Record> {
+        let record = self.plan(request, &self.read()?)?;
+        let dir = self.dirs.networks().join(&record.document.id);
+        std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        self.records
+            .insert(&record.document.id, &record, Durability::Synced)?;
+        Ok(record)
+    }
+
+    /// Completes a request for a network beside `others`.
+    fn plan(&self, mut document: Network, others: &[Record]) -> Result<Record> {
         document.id = store::random_id()?;
         document.created = Timestamp::now().to_string();
         "local".clone_into(&mut document.scope);
@@ -342,7 +463,7 @@ impl Networks {
             document.options.entry(name.clone()).or_insert_with(value);
         }
         let addressed = match document.driver.as_str() {
-            "bridge" | "macvlan" => true,
+            "bridge" | "macvlan" | "ipvlan" => true,
             "host" | "null" => {
                 let predefined = ["host", "none"].contains(&document.name.as_str());
                 if !predefined {
@@ -357,7 +478,7 @@ impl Networks {
             driver => {
                 return Err(error::with_hint(
                     error::not_found(format!("plugin \"{driver}\" not found")),
-                    "the drivers of networks are bridge and macvlan",
+                    "the drivers of networks are bridge, macvlan and ipvlan",
                 ));
             }
         };
@@ -369,23 +490,22 @@ impl Networks {
                 .iter()
                 .flatten()
                 .any(|config| !config.subnet.is_empty()),
+            asked: if document.name == DEFAULT {
+                self.asked()
+            } else {
+                String::new()
+            },
             document,
         };
         if addressed {
-            let surroundings = Surroundings::look(&others, &self.defaults.pools)?;
-            complete_addresses(&mut record.document, &surroundings)?;
+            let surroundings = Surroundings::look(others, &self.defaults.pools)?;
+            request::complete_addresses(&mut record.document, &surroundings)?;
             if record.driver() == Driver::Bridge {
-                name_bridge(&mut record, &surroundings)?;
-            } else if record.parent().0.is_empty() {
-                return Err(error::invalid(
-                    "macvlan needs the interface to go out by: -o parent=NAME",
-                ));
+                request::name_bridge(&mut record, &surroundings)?;
+            } else {
+                request::check_child(&record, others)?;
             }
         }
-        let dir = self.dirs.networks().join(&record.document.id);
-        std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        self.records
-            .insert(&record.document.id, &record, Durability::Synced)?;
         Ok(record)
     }
 
@@ -409,214 +529,4 @@ impl Networks {
 /// Returns whether a network is always there.
 pub fn is_predefined(name: &str) -> bool {
     ["bridge", "host", "none"].contains(&name)
-}
-
-fn check_name(name: &str) -> Result<()> {
-    if name.is_empty() || name.trim() != name {
-        let quoted = format!("{name:?}");
-        return Err(error::invalid(format!(
-            "invalid name: {quoted}: leading or trailing blanks, or no name at all"
-        )));
-    }
-    let valid = name.bytes().enumerate().all(|(at, byte)| {
-        byte.is_ascii_alphanumeric() || at > 0 && matches!(byte, b'_' | b'.' | b'-')
-    });
-    if !valid {
-        return Err(error::invalid(format!(
-            "invalid network name \"{name}\": only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed"
-        )));
-    }
-    if name == "default" {
-        return Err(error::new(
-            error::Kind::Forbidden,
-            "operation is not permitted on predefined default network",
-        ));
-    }
-    Ok(())
-}
-
-/// What a new network must not get in the way of.
-struct Surroundings {
-    /// Where subnets come from.
-    pools: Vec<Base>,
-    /// Subnets of our other networks.
-    networks: Vec<Subnet>,
-    /// Networks that the host is in or knows a way to.
-    routes: Vec<Subnet>,
-    /// Names of all interfaces.
-    interfaces: Vec<String>,
-    /// Bridges of our other networks, whether they are there now or not.
-    bridges: Vec<String>,
-}
-
-impl Surroundings {
-    fn look(others: &[Record], pools: &[Base]) -> Result<Surroundings> {
-        let socket = Socket::open(Protocol::Route)?;
-        let mut networks = Vec::new();
-        for other in others {
-            networks.extend(other.pools()?.iter().map(|(pool, _)| pool.subnet));
-        }
-        let routes = route::routes(&socket)?.into_iter().filter_map(|route| {
-            let (address, length) = route.to?;
-            // A way to half of the world, such as that of a VPN to all private networks, is none to what is more special.
-            (!route.by_router || length > 16).then(|| Subnet::new(address, length))
-        });
-        Ok(Surroundings {
-            pools: pools.to_vec(),
-            networks,
-            routes: routes.collect(),
-            interfaces: route::links(&socket)?
-                .into_iter()
-                .map(|link| link.name)
-                .collect(),
-            bridges: others.iter().map(|other| other.bridge.clone()).collect(),
-        })
-    }
-}
-
-/// Fills in subnets and gateways, and refuses what cannot be.
-fn complete_addresses(document: &mut Network, surroundings: &Surroundings) -> Result<()> {
-    let mut configs = document.ipam.config.take().unwrap_or_default();
-    configs.retain(|config| *config != IpamConfig::default());
-    let of_family = |configs: &[IpamConfig], ipv6: bool| {
-        configs
-            .iter()
-            .any(|config| config.subnet.contains(':') == ipv6)
-    };
-    if document.enable_ipv4 == Some(false) && !document.enable_ipv6 {
-        return Err(error::invalid("IPv4 or IPv6 must be enabled"));
-    }
-    if document.enable_ipv4 != Some(false) && !of_family(&configs, false) {
-        let taken = [surroundings.networks.as_slice(), &surroundings.routes].concat();
-        let Some(subnet) = ipam::free_subnet(&surroundings.pools, &taken) else {
-            return Err(error::with_hint(
-                error::new(
-                    error::Kind::Forbidden,
-                    "all predefined address pools have been fully subnetted",
-                ),
-                "choose one with --subnet, or remove networks that nobody uses: aril network prune",
-            ));
-        };
-        let chosen = IpamConfig {
-            subnet: subnet.to_string(),
-            ..IpamConfig::default()
-        };
-        configs.insert(0, chosen);
-    }
-    if document.enable_ipv6 && !of_family(&configs, true) {
-        configs.push(IpamConfig {
-            subnet: ipam::unique_local(&document.id).to_string(),
-            ..IpamConfig::default()
-        });
-    }
-    for config in &mut configs {
-        check_config(config, surroundings)?;
-    }
-    if document.enable_ipv4 == Some(false) {
-        configs.retain(|config| config.subnet.contains(':'));
-    }
-    if !document.enable_ipv6 {
-        configs.retain(|config| !config.subnet.contains(':'));
-    }
-    document.ipam = Ipam {
-        driver: document.ipam.driver.clone(),
-        options: document.ipam.options.take(),
-        config: Some(configs),
-    };
-    Ok(())
-}
-
-fn check_config(config: &mut IpamConfig, surroundings: &Surroundings) -> Result<()> {
-    let invalid = |why: String| Err(error::invalid(format!("invalid network config:\n{why}")));
-    let Ok(subnet) = config.subnet.parse::<Subnet>() else {
-        return invalid(format!(
-            "invalid subnet {}: invalid CIDR block notation",
-            config.subnet
-        ));
-    };
-    if subnet.to_string() != config.subnet {
-        let prefix = config.subnet.split('/').next().unwrap_or_default();
-        if prefix.parse() != Ok(subnet.address) {
-            return invalid(format!(
-                "invalid subnet {}: it should be {subnet}",
-                config.subnet
-            ));
-        }
-    }
-    if !config.ip_range.is_empty() {
-        let range = config.ip_range.parse::<Subnet>();
-        let Ok(range) = range else {
-            return invalid(format!(
-                "invalid ip-range {}: invalid CIDR block notation",
-                config.ip_range
-            ));
-        };
-        if !subnet.contains(range.address) || range.length < subnet.length {
-            return invalid(format!(
-                "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
-            ));
-        }
-    }
-    let (pool, gateway) = pool(config)?;
-    for address in &pool.reserved {
-        if !subnet.contains(*address) {
-            let what = if *address == gateway {
-                "gateway"
-            } else {
-                "auxiliary address"
-            };
-            return invalid(format!(
-                "invalid {what} {address}: parent subnet {subnet} doesn't contain {what}"
-            ));
-        }
-    }
-    if let Some(other) = surroundings
-        .networks
-        .iter()
-        .find(|other| other.overlaps(subnet))
-    {
-        return Err(error::with_hint(
-            error::new(
-                error::Kind::Forbidden,
-                "invalid pool request: Pool overlaps with other one on this address space",
-            ),
-            format!("{subnet} overlaps {other}, the subnet of another network; aril network ls"),
-        ));
-    }
-    config.gateway = gateway.to_string();
-    Ok(())
-}
-
-/// Names of bridges are those of docker, but for the default network's: a docker on the same host has `docker0`.
-fn name_bridge(record: &mut Record, surroundings: &Surroundings) -> Result<()> {
-    let free = |name: &String| {
-        !surroundings.interfaces.contains(name) && !surroundings.bridges.contains(name)
-    };
-    record.bridge = match record.option(OPTION_NAME) {
-        Some(name) => {
-            let name = name.to_owned();
-            let valid = name
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
-            if name.is_empty() || name.len() > INTERFACE_NAME_MAX || !valid {
-                let why = format!("{name:?} cannot be the name of an interface");
-                return Err(error::invalid(why));
-            }
-            if surroundings.bridges.contains(&name) {
-                let why = format!("cannot create network: networks have same bridge name {name}");
-                return Err(error::conflict(why));
-            }
-            name
-        }
-        None if record.is_default() => (0..1000)
-            .map(|number| format!("{DEFAULT_BRIDGE}{number}"))
-            .find(free)
-            .context("there is no free name for a bridge")?,
-        None => format!("br-{}", &record.document.id[..12]),
-    };
-    if record.is_default() {
-        let name = record.bridge.clone();
-        record.document.options.insert(OPTION_NAME.to_owned(), name);
-    }
-    Ok(())
 }

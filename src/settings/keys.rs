@@ -32,10 +32,7 @@ const KEYS: &[(&str, Treatment)] = &[
         Refused("there are no plugins that could be asked for permission"),
     ),
     ("bip", Honoured),
-    (
-        "bip6",
-        Ignored("the default network chooses its IPv6 subnet itself"),
-    ),
+    ("bip6", Honoured),
     (
         "bridge",
         Refused("the default network has a bridge of its own"),
@@ -55,14 +52,8 @@ const KEYS: &[(&str, Treatment)] = &[
     ("debug", Pointless),
     ("default-address-pools", Honoured),
     ("default-cgroupns-mode", Honoured),
-    (
-        "default-gateway",
-        Ignored("the bridge is the gateway of the default network"),
-    ),
-    (
-        "default-gateway-v6",
-        Ignored("the bridge is the gateway of the default network"),
-    ),
+    ("default-gateway", Honoured),
+    ("default-gateway-v6", Honoured),
     ("default-ipc-mode", Honoured),
     ("default-network-opts", Honoured),
     ("default-runtime", Pointless),
@@ -80,30 +71,18 @@ const KEYS: &[(&str, Treatment)] = &[
     ("features", Pointless),
     ("firewall-backend", Pointless),
     ("fixed-cidr", Honoured),
-    (
-        "fixed-cidr-v6",
-        Ignored("the default network chooses its IPv6 subnet itself"),
-    ),
+    ("fixed-cidr-v6", Honoured),
     ("graph", Honoured),
     ("group", Pointless),
-    (
-        "host-gateway-ip",
-        Ignored("host-gateway is the address of the container's bridge"),
-    ),
-    (
-        "host-gateway-ips",
-        Ignored("host-gateway is the address of the container's bridge"),
-    ),
+    ("host-gateway-ip", Honoured),
+    ("host-gateway-ips", Honoured),
     ("hosts", Pointless),
     ("icc", Honoured),
     ("init", Honoured),
     ("init-path", Ignored("the init is built in")),
     ("insecure-registries", Honoured),
     ("ip", Honoured),
-    (
-        "ip-forward",
-        Ignored("networks need packets to be forwarded"),
-    ),
+    ("ip-forward", Honoured),
     (
         "ip-forward-no-drop",
         Ignored("what the host forwards otherwise is left to its own rules"),
@@ -111,7 +90,7 @@ const KEYS: &[(&str, Treatment)] = &[
     ("ip-masq", Honoured),
     (
         "ip6tables",
-        Ignored("rules are made for both families, or with iptables for none"),
+        Ignored("rules are made for both families, or with \"iptables\": false for none"),
     ),
     ("iptables", Honoured),
     ("ipv6", Honoured),

@@ -10,8 +10,9 @@ use crate::container::{Record, short};
 use crate::dirs::Dirs;
 use crate::docker::network::EndpointSettings;
 use crate::error;
+use crate::monitor::etc;
 use crate::network::endpoint::{self, Endpoint, Member};
-use crate::network::files;
+use crate::network::files::{self, Servers};
 use crate::network::netlink::route;
 use crate::network::record::{Defaults, Networks};
 
@@ -61,8 +62,27 @@ impl Networking {
         change_hosts(dirs, record, endpoint, true)?;
         report(dirs, record, endpoint, "connect");
         self.set_ways_out()?;
+        self.begin_to_resolve(dirs, record);
         self.tell_names(dirs, record)?;
         self.move_ports(record, main.as_deref())
+    }
+
+    /// Gives the container a name server of its own when it joins its first network with names.
+    ///
+    /// It keeps it until it ends, as with docker: programs have read resolv.conf, and go on to ask.
+    fn begin_to_resolve(&mut self, dirs: &Dirs, record: &Record) {
+        if self.resolves || !names::is_needed(record, &self.endpoints) {
+            return;
+        }
+        self.resolves = true;
+        let begun = self
+            .start_resolver(dirs, record)
+            .and_then(|()| etc::write_resolver(dirs, record, Servers::Own));
+        if let Err(error) = begun {
+            // Its place in the network is good for all but names.
+            tracing::warn!("the container finds nobody by name: {error:#}");
+            self.resolves = self.resolver.is_some();
+        }
     }
 
     /// Leaves a network.
@@ -153,6 +173,5 @@ fn change_hosts(dirs: &Dirs, record: &Record, endpoint: &Endpoint, there: bool) 
     } else {
         changed = files::remove_hosts(&text, &entries);
     }
-    // Into the same file: the container sees that very file.
-    std::fs::write(&path, changed).with_context(|| format!("write {}", path.display()))
+    etc::write(&path, &changed)
 }

@@ -29,7 +29,7 @@ use crate::network::lease;
 use crate::network::netlink::{conntrack, is_refused, nft, route};
 use crate::network::ports::{self, Binding, Protocol};
 use crate::network::proxy::{Forward, Proxy};
-use crate::network::record::{DEFAULT, Defaults, Driver, Networks};
+use crate::network::record::{DEFAULT, Defaults, Networks};
 
 mod conflict;
 mod heal;
@@ -535,14 +535,10 @@ fn own_names(record: &Record) -> Vec<String> {
 
 fn report(dirs: &Dirs, record: &Record, endpoint: &Endpoint, action: &str) {
     let document = &endpoint.network.document;
-    let kind = match endpoint.network.driver() {
-        Driver::Macvlan => "macvlan",
-        _ => "bridge",
-    };
     let attributes = [
         ("container".to_owned(), record.id.clone()),
         ("name".to_owned(), document.name.clone()),
-        ("type".to_owned(), kind.to_owned()),
+        ("type".to_owned(), document.driver.clone()),
     ];
     event::record(dirs, "network", action, &document.id, attributes.into());
 }

@@ -36,6 +36,9 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_FLAGS: u16 = 2;
+const IPVLAN_MODE_L2: u16 = 0;
 const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_FLUSH: u16 = 25;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
@@ -246,41 +249,96 @@ fn put_namespace(attributes: &mut Attributes<'_>, namespace: BorrowedFd<'_>) {
     attributes.u32(IFLA_NET_NS_FD, number);
 }
 
-/// An interface of a container that has an address of its own on the network of a parent.
+/// What kind of interface a container gets on the network of a parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Child {
+    /// With a link address of its own.
+    Macvlan {
+        /// MACVLAN_MODE_*.
+        mode: u32,
+    },
+    /// With the parent's link address.
+    Ipvlan {
+        /// IPVLAN_F_*.
+        flags: u16,
+    },
+}
+
+impl Child {
+    /// Returns what the kernel calls it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Child::Macvlan { .. } => "macvlan",
+            Child::Ipvlan { .. } => "ipvlan",
+        }
+    }
+
+    fn put(self, data: &mut Attributes<'_>) {
+        match self {
+            Child::Macvlan { mode } => data.u32(IFLA_MACVLAN_MODE, mode),
+            Child::Ipvlan { flags } => {
+                data.put(IFLA_IPVLAN_MODE, &IPVLAN_MODE_L2.to_ne_bytes());
+                data.put(IFLA_IPVLAN_FLAGS, &flags.to_ne_bytes());
+            }
+        }
+    }
+}
+
+/// An interface of a container on the network of a parent.
 #[derive(Clone, Copy, Debug)]
-pub struct Macvlan<'a> {
+pub struct Branch<'a> {
     /// Index of the parent.
     pub parent: u32,
-    /// MACVLAN_MODE_*.
-    pub mode: u32,
+    /// Its kind.
+    pub child: Child,
     /// Its network namespace.
     pub namespace: BorrowedFd<'a>,
     /// Its name there.
     pub name: &'a str,
-    /// Its address.
+    /// Its link address, if the kind has one of its own.
     pub mac: Mac,
 }
 
-/// Makes an interface of kind macvlan in its namespace.
-pub fn make_macvlan(socket: &Socket, macvlan: &Macvlan<'_>) -> Result<()> {
+/// Makes an interface of a container on the network of a parent.
+pub fn make_branch(socket: &Socket, branch: &Branch<'_>) -> Result<()> {
     let mut requests = Requests::default();
     let header = link_header(0, 0, 0, 0);
+    let kind = branch.child.kind();
     requests.add(NEW_LINK, NLM_F_CREATE | NLM_F_EXCL, &header, |attributes| {
-        attributes.text(IFLA_IFNAME, macvlan.name);
-        attributes.u32(IFLA_LINK, macvlan.parent);
-        attributes.put(IFLA_ADDRESS, &macvlan.mac);
+        attributes.text(IFLA_IFNAME, branch.name);
+        attributes.u32(IFLA_LINK, branch.parent);
+        if matches!(branch.child, Child::Macvlan { .. }) {
+            attributes.put(IFLA_ADDRESS, &branch.mac);
+        }
         attributes.nest(IFLA_LINKINFO, |info| {
-            info.text(IFLA_INFO_KIND, "macvlan");
-            info.nest(IFLA_INFO_DATA, |data| {
-                data.u32(IFLA_MACVLAN_MODE, macvlan.mode);
-            });
+            info.text(IFLA_INFO_KIND, kind);
+            info.nest(IFLA_INFO_DATA, |data| branch.child.put(data));
         });
-        put_namespace(attributes, macvlan.namespace);
+        put_namespace(attributes, branch.namespace);
     });
     socket
         .request(requests)
         .map(drop)
-        .with_context(|| format!("make the macvlan interface {}", macvlan.name))
+        .with_context(|| format!("make the {kind} interface {}", branch.name))
+}
+
+/// Returns whether the kernel has interfaces of a kind, which makes it load its module.
+pub fn has_kind(socket: &Socket, child: Child) -> Result<bool> {
+    let mut requests = Requests::default();
+    let header = link_header(0, 0, 0, 0);
+    // Without a parent it is refused by the kind itself, if there is such a kind.
+    requests.add(NEW_LINK, NLM_F_CREATE | NLM_F_EXCL, &header, |attributes| {
+        attributes.nest(IFLA_LINKINFO, |info| {
+            info.text(IFLA_INFO_KIND, child.kind());
+        });
+    });
+    match socket.request(requests) {
+        Err(error) if is_refused(&error, &[libc::EOPNOTSUPP]) => Ok(false),
+        Err(error) if is_refused(&error, &[libc::EINVAL, libc::ENODEV]) => Ok(true),
+        done => done
+            .map(|_| true)
+            .with_context(|| format!("ask for interfaces of kind {}", child.kind())),
+    }
 }
 
 fn set_port(socket: &Socket, name: &str, fill: impl FnOnce(&mut Attributes<'_>)) -> Result<()> {

@@ -326,3 +326,44 @@ fn many_ask_at_once() {
         }
     });
 }
+
+#[test]
+fn names_begin_with_the_first_network_that_has_them() {
+    let lan = Lan::new();
+    let sandbox = &lan.sandbox;
+    set_resolv_conf(&lan, "nameserver 10.99.0.2\n");
+    sandbox.ok(&["network", "create", "one"]);
+    sandbox.ok(&["network", "create", "--ipv6", "six"]);
+    lan.sleeper("peer", &["--network", "one"]);
+    lan.sleeper("joins", &[]);
+    lan.sleeper("edits", &[]);
+    let servers = |name: &str| {
+        let text = sandbox.ok(&["exec", name, "cat", "/etc/resolv.conf"]);
+        text.lines()
+            .find_map(|line| line.strip_prefix("nameserver "))
+            .map(str::to_owned)
+            .unwrap_or_default()
+    };
+    let ping = |name: &str| sandbox.aril(&["exec", "joins", "ping", "-c1", "-W5", name]);
+    assert_eq!(servers("joins"), "10.99.0.2");
+    sandbox.ok(&["network", "connect", "one", "joins"]);
+    assert_eq!(servers("joins"), "127.0.0.11");
+    ping("peer").ok();
+    // Programs have read the file: what it names goes on to answer. Nobody is there under that name any more.
+    sandbox.ok(&["network", "disconnect", "one", "joins"]);
+    assert_eq!(servers("joins"), "127.0.0.11");
+    assert!(ping("peer").err.contains("bad address"));
+    // The next start is as if nothing had been.
+    sandbox.ok(&["restart", "-t", "0", "joins"]);
+    assert_eq!(servers("joins"), "10.99.0.2");
+    // A file that its user has changed stays.
+    let edit = "echo nameserver 9.9.9.9 > /etc/resolv.conf";
+    sandbox.ok(&["exec", "edits", "sh", "-c", edit]);
+    sandbox.ok(&["network", "connect", "one", "edits"]);
+    assert_eq!(servers("edits"), "9.9.9.9");
+    // IPv6, too, can come while it runs.
+    sandbox.ok(&["network", "connect", "six", "joins"]);
+    let gateway = "{{(index .NetworkSettings.Networks \"six\").IPv6Gateway}}";
+    ping(&sandbox.inspect("joins", gateway)).ok();
+    reset_resolv_conf(&lan);
+}

@@ -21,6 +21,7 @@ mod place;
 mod ports;
 mod reach;
 mod robust;
+mod site;
 mod user;
 
 /// Long enough for a busy machine, short enough for what must never answer.
