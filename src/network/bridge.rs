@@ -108,6 +108,10 @@ fn ensure_all(host: &Host, network: &Record) -> Result<Bridge> {
             ));
         }
         if link.up && has_its_rules(host, network, &rules)? {
+            if network.has_rules() && !rules.internal {
+                // Docker, or a firewall, may have started since.
+                foreign::admit_by_rules(&host.filter, name)?;
+            }
             return Ok(Bridge {
                 index: link.index,
                 mtu: link.mtu,

@@ -29,6 +29,13 @@ const DOCKER_CHAIN: &str = "DOCKER-USER";
 
 /// Lets packets from and to a bridge pass.
 pub fn admit(socket: &Socket, bridge: &str) -> Result<()> {
+    admit_by_rules(socket, bridge)?;
+    admit_legacy(bridge);
+    warn_of_others(socket, bridge)
+}
+
+/// The same where the chain is one of nf_tables: two questions if it drops nothing, so every start can ask.
+pub fn admit_by_rules(socket: &Socket, bridge: &str) -> Result<()> {
     for table in FILTERS {
         let Some(chain) = nft::chain(socket, table, CHAIN)? else {
             continue;
@@ -54,8 +61,7 @@ pub fn admit(socket: &Socket, bridge: &str) -> Result<()> {
             "admitted to the chain {place} of iptables, which drops by default"
         );
     }
-    admit_legacy(bridge);
-    warn_of_others(socket, bridge)
+    Ok(())
 }
 
 fn admitting(meta: Meta, bridge: &str) -> Vec<Expression> {

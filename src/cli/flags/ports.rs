@@ -187,6 +187,7 @@ fn parse_range(text: &str) -> Result<(u16, u16), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn check(arguments: &[&str], want: &str) {
         let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
@@ -315,6 +316,40 @@ mod tests {
         ] {
             let error = expose(argument, &mut exposed).unwrap_err();
             assert_eq!(error.to_string(), want, "{argument}");
+        }
+    }
+
+    proptest! {
+        /// Each port of a range leads to the one at the same place of the other range, however it is written.
+        #[test]
+        fn ranges_lead_one_to_one(
+            start in 1_u16..60_000,
+            host in 1_u16..60_000,
+            count in 1_u16..300,
+            address in prop::sample::select(vec!["", "127.0.0.1", "0.0.0.0", "[::1]", "[2001:db8::1]"]),
+            protocol in prop::sample::select(vec!["", "/tcp", "/udp", "/sctp", "/UDP"]),
+        ) {
+            let range = |first: u16| match count {
+                1 => first.to_string(),
+                _ => format!("{first}-{}", first + count - 1),
+            };
+            let separator = if address.is_empty() { "" } else { ":" };
+            let text = format!("{address}{separator}{}:{}{protocol}", range(host), range(start));
+            let (exposed, bindings) = publish(std::slice::from_ref(&text)).unwrap();
+            prop_assert_eq!(bindings.len(), usize::from(count), "{}", text);
+            prop_assert!(bindings.keys().eq(exposed.keys()));
+            let protocol = match protocol {
+                "" => "tcp".to_owned(),
+                written => written[1..].to_lowercase(),
+            };
+            for offset in 0..count {
+                let port = format!("{}/{protocol}", start + offset);
+                let want = PortBinding {
+                    host_ip: address.trim_matches(['[', ']']).to_owned(),
+                    host_port: (host + offset).to_string(),
+                };
+                prop_assert_eq!(&bindings[&port], &Some(vec![want]), "{}", text);
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ mod place;
 mod ports;
 mod reach;
 mod robust;
+mod scale;
 mod site;
 mod user;
 
