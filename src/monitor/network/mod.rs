@@ -58,7 +58,9 @@ pub struct Networking {
     resolver: Option<Resolver>,
     /// Whether the table of published ports is there.
     published: bool,
-    /// Whether a table was deleted, see [`Networking::settle`].
+    /// What is closed only when nobody waits any more, see [`Networking::settle`].
+    closes_late: (Option<heal::Watch>, Option<Inside>),
+    /// Whether a table was deleted since.
     deleted: bool,
     /// Names of the container, in all networks.
     names: Vec<String>,
@@ -113,6 +115,8 @@ impl Networking {
         if !has_endpoints(record) && !asks_for_host {
             return Ok(());
         }
+        // Of the last run; it is long over.
+        self.closes_late = (None, None);
         if self.host.is_none() {
             self.host = Some(Host::open()?);
         }
@@ -362,8 +366,8 @@ impl Networking {
 
     /// Waits before this process ends, when nobody waits for it any more.
     ///
-    /// To close a socket for rules soon after rules were deleted takes the kernel 6 to 15 ms, in which nobody else can change
-    /// any; some time later it takes microseconds.
+    /// To close any socket of netfilter soon after rules were deleted takes the kernel 6 to 15 ms, in which nobody else can
+    /// change any; some time later it takes microseconds.
     pub fn settle(&self) {
         if self.deleted {
             std::thread::sleep(SETTLING);
@@ -379,7 +383,6 @@ impl Networking {
             }
         }
         self.proxy = None;
-        self.watch = None;
         self.resolver = None;
         self.resolves = false;
         self.forget_flows();
@@ -388,7 +391,14 @@ impl Networking {
             names::forget(dirs, record, &endpoint);
             endpoint::release(dirs, &endpoint);
         }
-        self.inside = None;
+        let inside = self.inside.take();
+        // Closing the one that owns the rules of the name server deletes them.
+        self.deleted |= inside
+            .as_ref()
+            .is_some_and(|inside| inside.filter.is_some());
+        if self.watch.is_some() || inside.is_some() {
+            self.closes_late = (self.watch.take(), inside);
+        }
         self.host_gateways.clear();
         self.links.forget(dirs, record);
         self.links = links::Links::default();
