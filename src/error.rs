@@ -3,7 +3,7 @@
 //! Everything else about an error is its text, carried by `anyhow`. The command line turns a [`Kind`] into an exit
 //! code, the API into a status; each by one table. This file knows neither.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -122,8 +122,34 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
 }
 
 /// Returns the whole chain on one line, outermost first, without hints: `start web: mount overlay: no such device`.
+///
+/// Errors of the system are worded as docker and runc word them, which callers look for: small letters, no number.
 pub fn line(error: &anyhow::Error) -> String {
-    format!("{error:#}")
+    let causes: Vec<String> = error.chain().map(text).collect();
+    causes.join(": ")
+}
+
+fn text(cause: &(dyn std::error::Error + 'static)) -> String {
+    let errno = if let Some(error) = cause.downcast_ref::<io::Error>() {
+        error.raw_os_error()
+    } else {
+        let errno = cause.downcast_ref::<rustix::io::Errno>();
+        errno.map(|errno| errno.raw_os_error())
+    };
+    errno.map_or_else(|| cause.to_string(), describe)
+}
+
+/// Returns what the system says of an error number, in Go's way: `permission denied`.
+pub fn describe(errno: i32) -> String {
+    let text = nix::errno::Errno::from_raw(errno).desc();
+    let mut letters = text.chars();
+    // "Invalid argument" becomes "invalid argument", but "RPC …" and "I/O error" stay.
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().collect::<String>() + &text[first.len_utf8()..]
+        }
+        _ => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +167,18 @@ mod tests {
         assert_eq!(kind(&hinted), Some(Kind::NotFound));
         assert_eq!(hint(&hinted), Some("try y"));
         assert_eq!(line(&hinted), "outer: open x: no such x");
+        let system = anyhow::Error::new(io::Error::from_raw_os_error(libc::ENOENT));
+        assert_eq!(
+            line(&system.context("open x")),
+            "open x: no such file or directory"
+        );
+    }
+
+    #[test]
+    fn numbers_of_the_system_have_words() {
+        assert_eq!(describe(libc::ENOENT), "no such file or directory");
+        assert_eq!(describe(libc::EPERM), "operation not permitted");
+        assert_eq!(describe(libc::EIO), "I/O error");
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn fetch(
             return Err(failure.into());
         }
         let line = error::line(&error);
-        if line.contains("No space left on device") {
+        if line.contains("no space left on device") {
             return Err(error::with_hint(error, "aril system prune frees space"));
         }
         // What came is not what was promised, so the next one must not go on with it.

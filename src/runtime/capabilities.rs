@@ -12,7 +12,8 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-use super::channel::{Failure, OrFail as _, describe};
+use super::channel::{Failure, OrFail as _};
+use crate::error::describe;
 use crate::oci::runtime::Capabilities;
 
 /// The five sets of a process; bit n is capability n.

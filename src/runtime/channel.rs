@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use crate::error::describe;
 use crate::sys::fdpass;
 
 /// The longest text of a message; longer ones are cut.
@@ -94,19 +95,6 @@ impl<T, E: Into<io::Error>> OrFail<T> for Result<T, E> {
 /// Returns the number of an error; one that no system call made is EIO.
 pub(super) fn errno_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
-}
-
-/// Returns the description of an error number as Go programs print it, which scripts look for.
-pub(super) fn describe(errno: i32) -> String {
-    let text = nix::errno::Errno::from_raw(errno).desc();
-    let mut letters = text.chars();
-    // "Invalid argument" becomes "invalid argument", but "RPC …" and "I/O error" stay.
-    match (letters.next(), letters.next()) {
-        (Some(first), Some(second)) if second.is_lowercase() => {
-            first.to_lowercase().collect::<String>() + &text[first.len_utf8()..]
-        }
-        _ => text.to_owned(),
-    }
 }
 
 /// What a child says.
@@ -280,13 +268,6 @@ mod tests {
         let (parent, child) = Channel::pair().unwrap();
         drop(parent);
         assert_eq!(child.wait().unwrap_err().raw_os_error(), Some(libc::EPIPE));
-    }
-
-    #[test]
-    fn errors_read_as_those_of_go() {
-        assert_eq!(describe(libc::ENOENT), "no such file or directory");
-        assert_eq!(describe(libc::EPERM), "operation not permitted");
-        assert_eq!(describe(libc::EIO), "I/O error");
     }
 
     #[test]

@@ -15,7 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::channel::{Failure, Step, describe, errno_of};
+use super::channel::{Failure, Step, errno_of};
+use crate::error::describe;
 use crate::oci::runtime::Hook;
 use crate::oci::state::State;
 

@@ -13,9 +13,10 @@ use rustix::process::{Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, Gid, Uid, sched_setaffinity};
 
 use super::capabilities;
-use super::channel::{Channel, Failure, Message, OrFail as _, Step, describe};
+use super::channel::{Channel, Failure, Message, OrFail as _, Step};
 use super::process::ProcessPlan;
 use super::{hooks, program, reaper, terminal};
+use crate::error::describe;
 use crate::oci::runtime::Hook;
 use crate::oci::state::State;
 use crate::sys::rooted::Root;

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
 
-use super::channel::{Failure, Step, describe, errno_of};
+use super::channel::{Failure, Step, errno_of};
+use crate::error::describe;
 
 /// Where programs are looked for if the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

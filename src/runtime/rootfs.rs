@@ -13,12 +13,13 @@ use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, mount, mo
 
 use super::attributes;
 use super::cgroupfs::{self, View};
-use super::channel::{Failure, OrFail as _, Step, describe, errno_of};
+use super::channel::{Failure, OrFail as _, Step, errno_of};
 use super::copy_up;
 use super::devices::{self, Node};
 use super::mounts::{MountPlan, NewFileSystem, Source, changes};
 use super::options::{Bind, Change, MountOptions};
 use super::target::{check_proc, open_target};
+use crate::error::describe;
 use crate::sys::mount::{FsOption, attach, clone_tree, detached};
 use crate::sys::rooted::Root;
 

@@ -13,7 +13,6 @@ use crate::cli::flags::cidfile::CidFile;
 use crate::cli::flags::{self, Caller, ContainerFlags, Pull};
 use crate::cli::progress::To;
 use crate::cli::{output, terminal};
-use crate::container::ExitStatus;
 use crate::docker::container::ContainerCreate;
 use crate::engine::pull::PullOptions;
 use crate::engine::{Engine, create, lifecycle};
@@ -263,8 +262,9 @@ fn failed_start(error: anyhow::Error) -> Failed {
         .chain()
         .find_map(|cause| cause.downcast_ref::<StartError>())
         .map(|error| error.exit_code);
-    let code = code.unwrap_or(ExitStatus::ENGINE_FAILED.code());
-    Failed::engine(error)
-        .options_of("run")
-        .code(exit_code(code))
+    let failed = Failed::engine(error);
+    match code {
+        Some(code) => failed.options_of("run").code(exit_code(code)),
+        None => failed.of_run(),
+    }
 }

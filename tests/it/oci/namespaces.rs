@@ -108,7 +108,7 @@ fn namespaces_are_joined_by_their_files() {
     sandbox
         .namespace("network", Some("/no/such/ns"))
         .run()
-        .fails(1, "open namespace /no/such/ns: No such file");
+        .fails(1, "open namespace /no/such/ns: no such file");
     sandbox
         .namespace("network", Some(&format!("/proc/{pid}/ns/uts")))
         .run()
