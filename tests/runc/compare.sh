@@ -86,6 +86,9 @@ run() {
     RUNC=$2 PATH=$suite/bin:$PATH timeout 900 script -qec "bats -t $file" /dev/null </dev/null | tr -d '\r' > "$cache/$1/$file" || true
   done
 }
+# The suite leaves empty cgroups of this name, also where it is interrupted.
+clean() { find /sys/fs/cgroup -depth -type d -path '*/runc-cgroups-integration-test*' -exec rmdir {} + 2>/dev/null || true; }
+trap clean EXIT
 [ -z "$both" ] || run runc "$(command -v runc)"
 run aril "$suite/aril/runc"
 
