@@ -56,6 +56,7 @@ SOURCES
   printf '#!/bin/sh\necho %s\n' "$arch" > "$work/source/bin/go"
   chmod +x "$work/source/bin/go"
   mv "$work/source" "$suite"
+  rm -rf "$work"
 fi
 mkdir -p "$suite/aril"
 for program in $built; do
