@@ -1,0 +1,397 @@
+//! What benchmarks beside docker and podman share: a machine of their own, the contenders, and rounds in which they take turns.
+//!
+//! Everything happens in a mount, network and pid namespace of its own, which ends with the program, on a new file system
+//! (ext4 in a sparse file below TMPDIR): the figures do not depend on what the host's has been through, and nothing is left.
+//! In each round the contenders take turns, in another order each time. All run the command lines of docker.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Set where the namespaces and the file system are ours: its folder.
+const INSIDE: &str = "ARIL_BENCH_INSIDE";
+/// Below it are the cgroups of docker's and podman's containers.
+const CGROUP: &str = "aril-bench";
+/// The large file, and how many small ones.
+const LARGE_BYTES: usize = 512 << 20;
+const SMALL_FILES: usize = 50_000;
+
+/// Runs `measure` with the arguments of the program, where everything is its own.
+pub(crate) fn run(rounds: usize, measure: fn(&Bench) -> Result<()>) -> Result<()> {
+    match std::env::var_os(INSIDE) {
+        Some(dir) => begin(Path::new(&dir), rounds, measure),
+        None => enter(),
+    }
+}
+
+/// Runs this program again, as the first process of its own namespaces.
+fn enter() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "needs root");
+    let dir = std::env::temp_dir().join(format!("aril-bench-{}", std::process::id()));
+    fs::create_dir_all(dir.join("work"))?;
+    // `cargo bench` adds a flag of its own.
+    let args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let status = Command::new("unshare")
+        .args(
+            "--mount --net --pid --fork --kill-child --mount-proc --propagation private".split(' '),
+        )
+        .arg(std::env::current_exe()?)
+        .args(args)
+        .env(INSIDE, &dir)
+        .status()
+        .context("run unshare")?;
+    for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
+        remove_cgroups(&hierarchy.path().join(CGROUP));
+    }
+    remove_cgroups(&Path::new("/sys/fs/cgroup").join(CGROUP));
+    fs::remove_dir_all(&dir)?;
+    ensure!(status.success(), "the measurement ended with {status}");
+    Ok(())
+}
+
+fn remove_cgroups(cgroup: &Path) {
+    let below = fs::read_dir(cgroup).into_iter().flatten().flatten();
+    for entry in below.filter(|entry| entry.path().is_dir()) {
+        remove_cgroups(&entry.path());
+    }
+    // Most hierarchies have none.
+    drop(fs::remove_dir(cgroup));
+}
+
+fn begin(dir: &Path, rounds: usize, measure: fn(&Bench) -> Result<()>) -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let given = args.next().and_then(|arg| arg.parse().ok());
+    let word = args.next().unwrap_or_default();
+    let work = dir.join("work");
+    prepare_machine(dir, &work)?;
+    let contenders = contenders(&work)?;
+    println!(
+        "{} processors, kernel {}, {}",
+        std::thread::available_parallelism()?,
+        fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        contenders
+            .iter()
+            .map(|it| it.version.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    measure(&Bench {
+        contenders,
+        rounds: given.unwrap_or(rounds),
+        word,
+        work,
+    })
+}
+
+/// Makes /run, the network and the file system at `work` those of this measurement.
+fn prepare_machine(dir: &Path, work: &Path) -> Result<()> {
+    let disk = dir.join("disk");
+    File::create(&disk)?.set_len(30 << 30)?;
+    command("mkfs.ext4", &["-qF", "-E", "nodiscard", path(&disk)?])?;
+    command(
+        "mount",
+        &["-o", "loop,nodiscard", path(&disk)?, path(work)?],
+    )?;
+    command("mount", &["-t", "tmpfs", "tmpfs", "/run"])?;
+    // The one of the host would go on showing the host's network.
+    let cgroups = work.join("cgroups");
+    fs::create_dir(&cgroups)?;
+    command("mount", &["--rbind", "/sys/fs/cgroup", path(&cgroups)?])?;
+    command("mount", &["-t", "sysfs", "sysfs", "/sys"])?;
+    command("mount", &["--rbind", path(&cgroups)?, "/sys/fs/cgroup"])?;
+    command("ip", &["link", "set", "lo", "up"])
+}
+
+pub(crate) fn path(path: &Path) -> Result<&str> {
+    path.to_str()
+        .context("the temporary folder's name is no text")
+}
+
+/// Runs a program, whose words are shown only if it fails.
+pub(crate) fn command(program: &str, args: &[&str]) -> Result<()> {
+    check(Command::new(program).args(args))
+}
+
+pub(crate) fn check(command: &mut Command) -> Result<()> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("run {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!(
+            "{command:?}: {}, {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// One engine: what stands before a command of docker's.
+pub(crate) struct Contender {
+    version: String,
+    pub(crate) name: &'static str,
+    program: PathBuf,
+    options: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
+    /// Options of `run` and `create`.
+    run_options: Vec<String>,
+    /// Options of `pull` and `push`, for a registry without TLS on the loopback device.
+    registry_options: &'static [&'static str],
+    /// Killed with the namespace.
+    _daemon: Option<Child>,
+}
+
+impl Contender {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.options);
+        let (verb, rest) = args.split_first().unwrap_or((&"", &[]));
+        command.arg(verb);
+        if *verb == "run" || *verb == "create" {
+            command.args(&self.run_options);
+        }
+        if *verb == "pull" || *verb == "push" {
+            command.args(self.registry_options);
+        }
+        command.args(rest).envs(self.environment.iter().cloned());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Result<()> {
+        check(&mut self.command(args))
+    }
+}
+
+/// Returns aril, and those of the others that work here.
+fn contenders(work: &Path) -> Result<Vec<Contender>> {
+    let program = std::env::var_os("ARIL").unwrap_or_else(|| env!("CARGO_BIN_EXE_aril").into());
+    let aril = Contender {
+        version: String::new(),
+        name: "aril",
+        program: program.into(),
+        options: Vec::new(),
+        environment: vec![
+            ("ARIL_ROOT", work.join("aril")),
+            ("ARIL_RUN", "/run/aril".into()),
+        ],
+        run_options: Vec::new(),
+        registry_options: &[],
+        _daemon: None,
+    };
+    let mut found = vec![aril];
+    for other in [docker(work), podman(work)] {
+        match other {
+            Ok(contender) => found.push(contender),
+            Err(error) => println!("left out: {error:#}"),
+        }
+    }
+    for contender in &mut found {
+        let said = contender.command(&["--version"]).output()?.stdout;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        said.trim().clone_into(&mut contender.version);
+    }
+    Ok(found)
+}
+
+fn docker(work: &Path) -> Result<Contender> {
+    let log = File::create(work.join("dockerd.log"))?;
+    let config = work.join("daemon.json");
+    fs::write(&config, "{}")?;
+    let mut daemon = Command::new("dockerd");
+    daemon.args([
+        "--storage-driver",
+        "overlay2",
+        "--cgroup-parent",
+        &format!("/{CGROUP}"),
+    ]);
+    for (option, place) in [
+        ("--data-root", work.join("docker")),
+        ("--config-file", config),
+        ("--exec-root", "/run/docker".into()),
+        ("--pidfile", "/run/docker.pid".into()),
+    ] {
+        daemon.arg(option).arg(place);
+    }
+    daemon
+        .args(["-H", "unix:///run/docker.sock"])
+        .stdin(Stdio::null());
+    let mut daemon = daemon
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .context("docker: run dockerd")?;
+    let docker = |daemon| Contender {
+        version: String::new(),
+        name: "docker",
+        program: "docker".into(),
+        options: vec!["-H".to_owned(), "unix:///run/docker.sock".to_owned()],
+        environment: Vec::new(),
+        run_options: Vec::new(),
+        registry_options: &[],
+        _daemon: daemon,
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while docker(None).run(&["version"]).is_err() {
+        if daemon.try_wait()?.is_some() || Instant::now() > deadline {
+            let log = fs::read_to_string(work.join("dockerd.log"))?;
+            bail!(
+                "docker: dockerd does not answer: {}",
+                log.lines().last().unwrap_or_default()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(docker(Some(daemon)))
+}
+
+fn podman(work: &Path) -> Result<Contender> {
+    let config = work.join("containers.conf");
+    // Its own runtime does not start on hosts with both versions of cgroups.
+    let is_v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let runtime = if is_v2 { "crun" } else { "runc" };
+    fs::write(
+        &config,
+        format!(
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
+             [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nruntime = \"{runtime}\"\n"
+        ),
+    )?;
+    let podman = Contender {
+        version: String::new(),
+        name: "podman",
+        program: "podman".into(),
+        options: [
+            "--root",
+            path(&work.join("podman"))?,
+            "--storage-driver",
+            "overlay",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        environment: vec![("CONTAINERS_CONF", config)],
+        run_options: vec![format!("--cgroup-parent=/{CGROUP}")],
+        registry_options: &["--tls-verify=false"],
+        _daemon: None,
+    };
+    podman.run(&["info"]).context("podman")?;
+    Ok(podman)
+}
+
+/// A run of the benchmark.
+pub(crate) struct Bench {
+    pub(crate) contenders: Vec<Contender>,
+    pub(crate) rounds: usize,
+    word: String,
+    /// On the new file system.
+    pub(crate) work: PathBuf,
+}
+
+/// What is done with a contender in a round.
+pub(crate) type Step<'a> = &'a dyn Fn(&Contender, usize) -> Result<()>;
+
+impl Bench {
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        name.contains(&self.word)
+    }
+
+    /// Measures `step` and not `after`, each round in another order.
+    pub(crate) fn measure(&self, name: &str, rounds: usize, step: Step<'_>, after: Step<'_>) {
+        if !self.wants(name) {
+            return;
+        }
+        let mut times: Vec<Result<Vec<f64>>> =
+            self.contenders.iter().map(|_| Ok(Vec::new())).collect();
+        // The first round warms up.
+        for round in 0..=rounds {
+            for turn in 0..self.contenders.len() {
+                let number = (turn + round) % self.contenders.len();
+                let (contender, times) = (&self.contenders[number], &mut times[number]);
+                let Ok(sofar) = times else { continue };
+                let start = Instant::now();
+                let done = step(contender, round);
+                let took = start.elapsed().as_secs_f64() * 1000.0;
+                match done.and_then(|()| after(contender, round)) {
+                    Ok(()) if round > 0 => sofar.push(took),
+                    Ok(()) => {}
+                    Err(error) => *times = Err(error),
+                }
+            }
+        }
+        println!("{name}, {rounds} rounds: min, median, max in ms");
+        let mut own = None;
+        for (contender, times) in self.contenders.iter().zip(times) {
+            match times {
+                Ok(times) => print_times(contender.name, times, &mut own),
+                Err(error) => println!("  {:8} {error:#}", contender.name),
+            }
+        }
+    }
+}
+
+/// Prints a line of figures; `own` is the first median, to which the others are compared.
+fn print_times(name: &str, mut times: Vec<f64>, own: &mut Option<f64>) {
+    times.sort_unstable_by(f64::total_cmp);
+    let (Some(min), Some(max)) = (times.first(), times.last()) else {
+        return;
+    };
+    let median = times[times.len() / 2];
+    let compared = match *own {
+        None => String::new(),
+        Some(base) => format!("  {:.1} times", median / base),
+    };
+    own.get_or_insert(median);
+    println!("  {name:8} {min:9.1} {median:9.1} {max:9.1}{compared}");
+}
+
+pub(crate) fn small_files(dir: &Path) -> Result<()> {
+    many_files(dir, SMALL_FILES, 2_000)
+}
+
+/// Files of up to twice `bytes`, a hundred to a folder, that compress like programs do.
+pub(crate) fn many_files(dir: &Path, files: usize, bytes: usize) -> Result<()> {
+    let mut noise = noise();
+    for number in 0..files {
+        let dir = dir.join(format!("folder{}", number / 100));
+        if number % 100 == 0 {
+            fs::create_dir(&dir)?;
+        }
+        let size = usize::try_from(noise())? % (2 * bytes);
+        fs::write(dir.join(format!("file{number}")), content(&mut noise, size))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn large_file(dir: &Path) -> Result<()> {
+    let mut file = File::create(dir.join("large"))?;
+    let mut noise = noise();
+    for _ in 0..LARGE_BYTES >> 20 {
+        file.write_all(&content(&mut noise, 1 << 20))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn content(noise: &mut impl FnMut() -> u64, size: usize) -> Vec<u8> {
+    std::iter::repeat_with(noise)
+        .flat_map(|word| (word % 0x0100_0000_0000).to_le_bytes())
+        .take(size)
+        .collect()
+}
+
+/// Always the same numbers.
+pub(crate) fn noise() -> impl FnMut() -> u64 {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    }
+}

@@ -1,0 +1,314 @@
+//! Images on their way: pull, push, load and save; by aril, and by docker and podman where they are installed.
+//!
+//! ```text
+//! cargo bench --bench images [-- ROUNDS [WORD]]    needs root, docker-registry and skopeo; WORD picks measurements by name
+//! ARIL=/usr/local/bin/aril cargo bench …           measures another build
+//! ```
+//!
+//! Four images: five layers of this machine's /usr, as a Debian image has them; 50,000 small files; 512 MiB that nothing
+//! compresses; and the first one with layers of zstd. A registry of the distribution project is beside them on the loopback
+//! device, and stores and registry are on one file system. What a round has left is removed and written to the disk before
+//! the next one begins. Layers are gzip as registries have them, except in archives: docker and podman save them plain.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod contest;
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use aril::image::tarball::{Entry, Kind, write};
+use aril::oci::digest::HashingWriter;
+use contest::{Bench, command, large_file, path, small_files};
+use serde_json::json;
+
+const ROUNDS: usize = 5;
+const LAYERS: usize = 5;
+const LAYER_BYTES: u64 = 90 << 20;
+/// A layer of one large file would say more about that file than about layers.
+const FILE_MAX_BYTES: u64 = 16 << 20;
+/// Has the images that are pulled.
+const FULL: u16 = 5000;
+/// Is empty before each push.
+const EMPTY: u16 = 5001;
+
+fn main() -> Result<()> {
+    contest::run(ROUNDS, |bench| {
+        let registry = Registry::start(&bench.work, FULL)?;
+        for (name, make) in KINDS {
+            let archive = archive(&bench.work, name, make)?;
+            let is_first = name == KINDS[0].0;
+            upload(&archive, name, &[])?;
+            if is_first {
+                let zstd = ["--format", "oci", "--dest-compress-format", "zstd"];
+                upload(&archive, "zstd", &zstd)?;
+            }
+            pulls(bench, name);
+            if is_first {
+                pulls(bench, "zstd");
+            }
+            loads(bench, name, &archive)?;
+            saves_and_pushes(bench, name, &archive)?;
+            fs::remove_file(&archive)?;
+        }
+        drop(registry);
+        Ok(())
+    })
+}
+
+/// Makes the tar archives of an image's layers in a folder.
+type Make = fn(&Path) -> Result<Vec<PathBuf>>;
+
+const KINDS: [(&str, Make); 3] = [
+    ("debian", |dir| debian(dir)),
+    ("small", |dir| Ok(vec![packed(dir, small_files)?])),
+    ("large", |dir| Ok(vec![packed(dir, large_file)?])),
+];
+
+/// Files of this machine, in as many bytes as a Debian image with a few programs has.
+fn debian(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for folder in ["/usr/bin", "/usr/lib", "/usr/share"] {
+        list(Path::new(folder), &mut all)?;
+    }
+    let total: u64 = all.iter().map(|(_, size)| size).sum();
+    // Runs of files from all over the list, one for each layer.
+    let wanted = u64::try_from(LAYERS)? * LAYER_BYTES;
+    ensure!(total > wanted, "/usr has too few files for {LAYERS} layers");
+    let gap = (total - wanted) / u64::try_from(LAYERS)?;
+    let (mut at, mut begin) = (0, 0);
+    let mut layers = vec![Vec::new(); LAYERS];
+    let mut layer = 0;
+    for (path, size) in all {
+        if at >= begin && layer < LAYERS {
+            layers[layer].push(path);
+        }
+        at += size;
+        if at >= begin + LAYER_BYTES && layer < LAYERS {
+            layer += 1;
+            begin = at + gap;
+        }
+    }
+    let mut tars = Vec::new();
+    for (number, files) in layers.iter().enumerate() {
+        let (names, tar) = (dir.join("names"), dir.join(format!("layer-{number}.tar")));
+        fs::write(&names, files.join("\0"))?;
+        let options = "--null --no-recursion --no-unquote -C / --files-from";
+        let mut args: Vec<&str> = options.split(' ').collect();
+        args.extend([path(&names)?, "-cf", path(&tar)?]);
+        command("tar", &args)?;
+        tars.push(tar);
+    }
+    Ok(tars)
+}
+
+/// Lists folders, files and links below `folder` with their sizes, each folder before what it has.
+fn list(folder: &Path, all: &mut Vec<(String, u64)>) -> Result<()> {
+    all.push((path(folder)?.to_owned(), 0));
+    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (kind, place) = (entry.file_type()?, entry.path());
+        // Names that are no text are left out.
+        let Some(name) = place.to_str() else { continue };
+        let size = entry.metadata()?.len();
+        if kind.is_dir() {
+            list(&place, all)?;
+        } else if kind.is_symlink() || (kind.is_file() && size < FILE_MAX_BYTES) {
+            all.push((name.to_owned(), size));
+        }
+    }
+    Ok(())
+}
+
+/// Makes one layer of what `make` makes.
+fn packed(dir: &Path, make: fn(&Path) -> Result<()>) -> Result<PathBuf> {
+    let (tree, tar) = (dir.join("tree"), dir.join("layer.tar"));
+    fs::create_dir(&tree)?;
+    make(&tree)?;
+    command("tar", &["-C", path(&tree)?, "-cf", path(&tar)?, "."])?;
+    Ok(tar)
+}
+
+/// Makes an archive as docker saves it, with the image's name in the full registry.
+fn archive(work: &Path, name: &str, make: Make) -> Result<PathBuf> {
+    let dir = work.join("layers");
+    fs::create_dir(&dir)?;
+    let tars = make(&dir)?;
+    let place = work.join(format!("{name}.tar"));
+    let mut output = BufWriter::new(File::create(&place)?);
+    let (mut diff_ids, mut names) = (Vec::new(), Vec::new());
+    for (number, tar) in tars.iter().enumerate() {
+        let mut hashing = HashingWriter::new(io::sink());
+        let size = io::copy(&mut File::open(tar)?, &mut hashing)?;
+        diff_ids.push(hashing.finish().1.to_string());
+        let mut entry = Entry::new(format!("{number}/layer.tar"), Kind::File, 0o644);
+        entry.size = size;
+        let mut header = Vec::new();
+        write::header(&mut header, &entry)?;
+        output.write_all(&header)?;
+        io::copy(&mut File::open(tar)?, &mut output)?;
+        output.write_all(&vec![0; write::padding(size)])?;
+        names.push(format!("{number}/layer.tar"));
+    }
+    let config = json!({
+        "architecture": aril::oci::platform::Platform::host().architecture,
+        "os": "linux",
+        "config": {"Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let item = json!([{"Config": "config.json", "RepoTags": [full(name)], "Layers": names}]);
+    for (member, document) in [("config.json", config), ("manifest.json", item)] {
+        let entry = Entry::new(member, Kind::File, 0o644);
+        write::append(&mut output, &entry, document.to_string().as_bytes())?;
+    }
+    output.write_all(&write::END)?;
+    output.flush()?;
+    fs::remove_dir_all(&dir)?;
+    Ok(place)
+}
+
+fn full(name: &str) -> String {
+    format!("127.0.0.1:{FULL}/{name}:latest")
+}
+
+fn upload(archive: &Path, name: &str, options: &[&str]) -> Result<()> {
+    let from = format!("docker-archive:{}", path(archive)?);
+    let to = format!("docker://{}", full(name));
+    let mut args = vec!["--insecure-policy", "copy", "-q", "--dest-tls-verify=false"];
+    args.extend(options);
+    args.extend([from.as_str(), to.as_str()]);
+    command("skopeo", &args)
+}
+
+/// Waits until everything is on the disk, so that nobody's round pays for another's.
+fn settle(work: &Path) -> Result<()> {
+    command("sync", &["-f", path(work)?])
+}
+
+fn pulls(bench: &Bench, name: &str) {
+    let reference = full(name);
+    bench.measure(
+        &format!("pull {name}"),
+        bench.rounds,
+        &|contender, _| contender.run(&["pull", "-q", &reference]),
+        &|contender, _| {
+            contender.run(&["rmi", &reference])?;
+            settle(&bench.work)
+        },
+    );
+}
+
+fn loads(bench: &Bench, name: &str, archive: &Path) -> Result<()> {
+    let (archive, reference) = (path(archive)?, full(name));
+    bench.measure(
+        &format!("load {name}"),
+        bench.rounds,
+        &|contender, _| contender.run(&["load", "-q", "-i", archive]),
+        &|contender, _| {
+            contender.run(&["rmi", &reference])?;
+            settle(&bench.work)
+        },
+    );
+    Ok(())
+}
+
+fn saves_and_pushes(bench: &Bench, name: &str, archive: &Path) -> Result<()> {
+    let (save, push) = (format!("save {name}"), format!("push {name}"));
+    if !bench.wants(&save) && !bench.wants(&push) {
+        return Ok(());
+    }
+    let (local, remote) = (full(name), format!("127.0.0.1:{EMPTY}/{name}:latest"));
+    for contender in &bench.contenders {
+        contender.run(&["load", "-q", "-i", path(archive)?])?;
+        contender.run(&["tag", &local, &remote])?;
+    }
+    settle(&bench.work)?;
+    let saved = bench.work.join("saved.tar");
+    bench.measure(
+        &save,
+        bench.rounds,
+        &|contender, _| contender.run(&["save", "-o", path(&saved)?, &local]),
+        &|_, _| {
+            fs::remove_file(&saved)?;
+            settle(&bench.work)
+        },
+    );
+    let empty = RefCell::new(Some(Registry::start(&bench.work, EMPTY)?));
+    bench.measure(
+        &push,
+        bench.rounds,
+        &|contender, _| contender.run(&["push", "-q", &remote]),
+        &|contender, _| {
+            drop(empty.take());
+            empty.replace(Some(Registry::start(&bench.work, EMPTY)?));
+            // What was compressed for the push goes.
+            contender.run(&["image", "prune", "-f"])?;
+            settle(&bench.work)
+        },
+    );
+    for contender in &bench.contenders {
+        contender.run(&["rmi", &local, &remote])?;
+    }
+    settle(&bench.work)
+}
+
+/// A registry on the loopback device; what it has goes with it.
+struct Registry {
+    process: Child,
+    dir: PathBuf,
+}
+
+impl Registry {
+    /// Starts an empty one, in a folder of its own.
+    fn start(work: &Path, port: u16) -> Result<Registry> {
+        static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let dir = work.join(format!("registry-{number}"));
+        // One that had the port before has to let go of it.
+        wait(&|| TcpStream::connect(("127.0.0.1", port)).is_err())?;
+        fs::create_dir(&dir)?;
+        let config = dir.join("config.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{accesslog: {{disabled: true}}, level: error}}\n\
+             storage: {{filesystem: {{rootdirectory: {}/storage}}}}\nhttp: {{addr: 127.0.0.1:{port}}}\n",
+            path(&dir)?
+        );
+        fs::write(&config, text)?;
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("run docker-registry")?;
+        let registry = Registry { process, dir };
+        wait(&|| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        Ok(registry)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // The namespaces end it if this cannot.
+        drop(self.process.kill());
+        drop(self.process.wait());
+        drop(fs::remove_dir_all(&self.dir));
+    }
+}
+
+fn wait(is_so: &dyn Fn() -> bool) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        ensure!(Instant::now() < deadline, "docker-registry does not answer");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
