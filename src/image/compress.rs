@@ -48,14 +48,21 @@ pub fn sniff(start: &[u8]) -> Compression {
 
 /// Returns how `input` is compressed, and a reader of what it holds.
 pub fn decompress<'a>(
-    mut input: impl Read + Send + 'a,
+    input: impl Read + Send + 'a,
+) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
+    decompress_buffered(BufReader::with_capacity(CHUNK_BYTES, input))
+}
+
+/// As [`decompress`], of what is in a buffer already: it is not copied into another.
+pub(crate) fn decompress_buffered<'a>(
+    mut input: impl BufRead + Send + 'a,
 ) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
     let mut start = Vec::with_capacity(MAGIC_BYTES);
     (&mut input)
         .take(MAGIC_BYTES as u64)
         .read_to_end(&mut start)?;
     let compression = sniff(&start);
-    let input = Cursor::new(start).chain(BufReader::with_capacity(CHUNK_BYTES, input));
+    let input = Cursor::new(start).chain(input);
     let reader: Box<dyn Read + Send + 'a> = match compression {
         Compression::None => Box::new(input),
         Compression::Gzip => Box::new(Gunzip::new(input)),
@@ -137,11 +144,11 @@ fn next_member(input: &mut impl BufRead) -> io::Result<bool> {
 /// Pays where both sides compute: one inflates while the other hashes and writes. On a machine with one processor there is
 /// no thread.
 pub(crate) fn ahead<T>(
-    mut input: impl Read + Send,
-    work: impl FnOnce(&mut (dyn Read + Send)) -> T,
+    input: impl Read + Send,
+    work: impl FnOnce(&mut (dyn BufRead + Send)) -> T,
 ) -> T {
     if std::thread::available_parallelism().is_ok_and(|count| count.get() == 1) {
-        return work(&mut input);
+        return work(&mut BufReader::with_capacity(CHUNK_BYTES, input));
     }
     std::thread::scope(|scope| {
         let (full, filled) = sync_channel(CHUNKS_WAITING);
@@ -196,21 +203,30 @@ struct Ahead {
     start: usize,
 }
 
-impl Read for Ahead {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.start == self.chunk.len() {
-            let Ok(next) = self.filled.recv() else {
-                return Ok(0);
-            };
+impl BufRead for Ahead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.start == self.chunk.len()
+            && let Ok(next) = self.filled.recv()
+        {
             let used = std::mem::replace(&mut self.chunk, next?);
             self.start = 0;
             // The reader may be done and gone.
             drop(self.empty.send(used));
         }
-        let rest = &self.chunk[self.start..];
+        Ok(&self.chunk[self.start..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start += count;
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let rest = self.fill_buf()?;
         let count = rest.len().min(out.len());
         out[..count].copy_from_slice(&rest[..count]);
-        self.start += count;
+        self.consume(count);
         Ok(count)
     }
 }

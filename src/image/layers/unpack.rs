@@ -1,6 +1,6 @@
 //! A blob → a layer: stored, unpacked and verified in one pass, then given its name.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::image::Digest;
@@ -12,10 +12,13 @@ use super::{Backing, FORMAT, Meta, dir, discard, meta, pack_tree, verify};
 use crate::image::Images;
 use crate::image::apply::{Facts, Policy, apply};
 use crate::image::blobs::{self, Part};
-use crate::image::compress::{Compression, ahead, decompress};
+use crate::image::compress::{Compression, ahead, decompress_buffered};
 use crate::image::work::WorkDir;
 use crate::oci::digest::{Hasher, HashingReader, HashingWriter};
 use crate::store::{self, Durability};
+
+/// How much of a blob is read at a time.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Stores and unpacks a layer in one pass: `input` is what `part` still lacks.
 ///
@@ -35,7 +38,10 @@ pub fn receive(
         input,
         part: &mut part,
     };
-    let staged = Staged::make(images, replay.chain(tee), (expected.diff_id, covered))?;
+    // One receives, hashes and stores, the next inflates, the last hashes and unpacks: each costs about as much.
+    let staged = ahead(replay.chain(tee), |input| {
+        Staged::make(images, input, (expected.diff_id, covered))
+    })?;
     let (blob, digest, size) = part.verify()?;
     let found = staged.diff_id.clone().unwrap_or_else(|| digest.clone());
     if let Some(diff_id) = expected.diff_id {
@@ -79,6 +85,7 @@ pub(crate) fn unpack_from(
     input: impl Read + Send,
 ) -> Result<Meta> {
     let covered = blob.algorithm() == diff_id.algorithm();
+    let input = BufReader::with_capacity(BUFFER_BYTES, input);
     let staged = Staged::make(images, input, (Some(diff_id), covered))?;
     verify(staged.diff_id.as_ref().unwrap_or(blob), diff_id)?;
     let tar_size = staged.tar_size.unwrap_or(size);
@@ -106,13 +113,13 @@ impl Staged {
     /// What comes out is hashed as `diff_id` is, unless it is what went in and the caller's own hash has it `covered`.
     fn make(
         images: &Images,
-        input: impl Read + Send,
+        input: impl BufRead + Send,
         (diff_id, covered): (Option<&Digest>, bool),
     ) -> Result<Staged> {
         let work = WorkDir::new(images.dirs())?;
         work.make("layer")?;
         let root = work.make("layer/root")?;
-        let (compression, stream) = decompress(input).context("read the layer")?;
+        let (compression, stream) = decompress_buffered(input).context("read the layer")?;
         let hasher = match diff_id {
             _ if compression == Compression::None && covered => None,
             Some(diff_id) => Some(Hasher::like(diff_id)?),
@@ -215,7 +222,8 @@ pub(super) fn stage_blob(
     let blob = blobs::open(images, digest)?;
     let mut reader = HashingReader::new(blob, Hasher::like(digest)?);
     let covered = digest.algorithm() == diff_id.algorithm();
-    let staged = Staged::make(images, &mut reader, (Some(diff_id), covered))?;
+    let input = BufReader::with_capacity(BUFFER_BYTES, &mut reader);
+    let staged = Staged::make(images, input, (Some(diff_id), covered))?;
     let (found, read) = reader.finish();
     verify(&found, digest)?;
     verify(staged.diff_id.as_ref().unwrap_or(&found), diff_id)?;
