@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The result is one member, as gzip itself makes it, and nearly as small. Blocks are cut by size alone, so the same bytes
-//! give the same blob on every machine, and its digest can be told before it is made again.
+//! give the same blob on every machine, and its digest can be told before it is made again. A block that samples say
+//! deflate makes no smaller, of packed or encrypted files, is stored as it is, which takes no time.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -20,6 +21,9 @@ const BLOCK_BYTES: usize = 1 << 20;
 const WINDOW_BYTES: usize = 32 << 10;
 /// gzip's own default.
 const GZIP_LEVEL: u32 = 6;
+/// From how many places of a block, and how much of each, it is told whether deflate makes anything of it.
+const SAMPLES: usize = 8;
+const SAMPLE_BYTES: usize = 4 << 10;
 /// zstd's own default: faster than gzip, and smaller.
 const ZSTD_LEVEL: i32 = 3;
 /// Magic, deflate, no flags, no time, no extra flags, unknown system (RFC 1952, 2.3).
@@ -145,15 +149,24 @@ impl Write for Blocks {
     }
 }
 
+/// The two ways in which a worker packs blocks.
+struct Packers {
+    deflate: Compress,
+    store: Compress,
+}
+
 fn work(queue: &Mutex<Receiver<Job>>) {
-    let mut deflate = Compress::new(Compression::new(GZIP_LEVEL), false);
+    let mut packers = Packers {
+        deflate: Compress::new(Compression::new(GZIP_LEVEL), false),
+        store: Compress::new(Compression::none(), false),
+    };
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         let mut crc = Crc::new();
         crc.update(&job.block);
         let block = Block {
-            deflated: deflate_block(&mut deflate, &job),
+            deflated: pack_block(&mut packers, &job),
             crc,
         };
         // The writer may have stopped.
@@ -161,30 +174,65 @@ fn work(queue: &Mutex<Receiver<Job>>) {
     }
 }
 
-fn deflate_block(deflate: &mut Compress, job: &Job) -> io::Result<Vec<u8>> {
+fn pack_block(packers: &mut Packers, job: &Job) -> io::Result<Vec<u8>> {
+    let whole = Piece {
+        bytes: &job.block,
+        dictionary: &job.dictionary,
+        is_last: job.is_last,
+    };
+    if job.block.len() == BLOCK_BYTES {
+        let steps = job.block.chunks(BLOCK_BYTES / SAMPLES);
+        let samples: Vec<u8> = steps
+            .flat_map(|step| &step[..SAMPLE_BYTES])
+            .copied()
+            .collect();
+        let sample = Piece {
+            bytes: &samples,
+            dictionary: b"",
+            is_last: true,
+        };
+        let packed = piece(&mut packers.deflate, &sample)?.len();
+        if packed >= samples.len() - samples.len() / 64 {
+            return piece(&mut packers.store, &whole);
+        }
+    }
+    piece(&mut packers.deflate, &whole)
+}
+
+/// What is packed at once, as a part of a stream.
+struct Piece<'a> {
+    bytes: &'a [u8],
+    /// What stands before it in the stream, as far as it is looked at.
+    dictionary: &'a [u8],
+    /// Whether the stream ends with it.
+    is_last: bool,
+}
+
+fn piece(deflate: &mut Compress, piece: &Piece<'_>) -> io::Result<Vec<u8>> {
     deflate.reset();
-    if !job.dictionary.is_empty() {
+    if !piece.dictionary.is_empty() {
         deflate
-            .set_dictionary(&job.dictionary)
+            .set_dictionary(piece.dictionary)
             .map_err(io::Error::other)?;
     }
-    let flush = if job.is_last {
+    let flush = if piece.is_last {
         FlushCompress::Finish
     } else {
         FlushCompress::Sync
     };
     // Room for what cannot be compressed, and for the ends of blocks; more is made if it is not enough.
-    let mut out = Vec::with_capacity(job.block.len() + job.block.len() / 1000 + 64);
+    let length = piece.bytes.len();
+    let mut out = Vec::with_capacity(length + length / 1000 + 64);
     loop {
         let consumed = usize::try_from(deflate.total_in()).map_err(io::Error::other)?;
         let status = deflate
-            .compress_vec(&job.block[consumed..], &mut out, flush)
+            .compress_vec(&piece.bytes[consumed..], &mut out, flush)
             .map_err(io::Error::other)?;
-        let all = deflate.total_in() == job.block.len() as u64;
+        let all = deflate.total_in() == length as u64;
         let is_done = match status {
             Status::StreamEnd => true,
             // With room left, everything was flushed.
-            Status::Ok | Status::BufError => !job.is_last && all && out.len() < out.capacity(),
+            Status::Ok | Status::BufError => !piece.is_last && all && out.len() < out.capacity(),
         };
         if is_done {
             return Ok(out);
@@ -248,6 +296,11 @@ mod tests {
             assert!(zstd::decode_all(&zstd[..]).unwrap() == data);
         }
         assert!(compressed(Format::Gzip, &text, 65_536).len() < text.len() / 100);
+        // What deflate would make larger is stored, and a block of both kinds is not.
+        let gzip = compressed(Format::Gzip, &noise, 65_536);
+        assert!(gzip.len() < noise.len() + noise.len() / 1000);
+        let mixed = [&noise[..BLOCK_BYTES / 2], &text[..BLOCK_BYTES / 2]].concat();
+        assert!(compressed(Format::Gzip, &mixed, 65_536).len() < mixed.len() * 2 / 3);
     }
 
     #[test]
