@@ -3,6 +3,7 @@
 mod exchange;
 mod fake;
 mod hostile;
+mod killed;
 mod mirrors;
 mod others;
 mod platforms;
