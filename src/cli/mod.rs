@@ -49,6 +49,8 @@ use face::{Face, Failed};
 use globals::GlobalArgs;
 use parse::{Misuse, Parsed};
 
+use crate::engine::settle;
+
 /// What a call of the program comes to.
 enum Outcome {
     /// Text for stdout, and success.
@@ -120,7 +122,9 @@ fn run(mut arguments: impl Iterator<Item = OsString>) -> u8 {
         }
         Ok(Outcome::Command(context, run, matches)) => {
             log::to_stderr(context.globals.debug);
-            match run(&context, &matches) {
+            let ran = run(&context, &matches);
+            settle::later(&context.globals.dirs);
+            match ran {
                 Ok(code) => code,
                 Err(failed) => {
                     output::err(&face.text(&failed));

@@ -81,6 +81,7 @@ pub static ROOT: &[Node] = &[
     Hidden(&docs::COMPLETION, docs::completion),
     Hidden(&docs::MAN, docs::man),
     Hidden(&verbs::monitor::MONITOR, verbs::monitor::run),
+    Hidden(&verbs::settle::SETTLE, verbs::settle::run),
 ];
 
 static CONTAINER: Group = Group {

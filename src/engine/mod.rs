@@ -44,6 +44,7 @@ pub mod registries;
 pub mod repair;
 pub mod search;
 pub mod serve;
+pub mod settle;
 pub mod stats;
 pub mod system;
 pub mod top;

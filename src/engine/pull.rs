@@ -14,6 +14,7 @@ use oci_spec::image::{Descriptor, Digest, ImageManifest, MediaType};
 use super::Engine;
 use super::fetch::{self, Layer};
 use super::registries::{self, Access};
+use super::settle;
 use crate::docker::progress::Progress;
 use crate::error;
 use crate::image::create::{Registration, register, store_manifest};
@@ -91,6 +92,8 @@ pub fn pull(
     } else {
         without_tag(&reference.clone().or_latest()).familiar()
     };
+    // A `run` that goes on from here may last for months.
+    settle::later(&engine.dirs);
     progress(Progress::note(
         "",
         if newer {

@@ -45,6 +45,7 @@ mod sandbox;
 mod search;
 mod serve;
 mod session;
+mod settle;
 mod site;
 mod stats;
 mod tidy;

@@ -26,6 +26,7 @@ pub mod run;
 pub mod search;
 pub mod serve;
 pub mod session;
+pub mod settle;
 pub mod stats;
 pub mod system;
 pub mod top;

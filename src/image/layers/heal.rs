@@ -1,7 +1,8 @@
-//! Layers after a crash: which can be relied on, and how the others are made again.
+//! Layers after a crash: which can be relied on, how the others are made again, and how they come to be on the disk.
 
 use std::fs::File;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
 use oci_spec::image::{Descriptor, Digest};
@@ -41,13 +42,25 @@ pub fn ensure(images: &Images, diff_id: &Digest, blob: Option<&Descriptor>) -> R
     }
 }
 
+/// Whether this process has made layers since it was asked last.
+static MADE: AtomicBool = AtomicBool::new(false);
+
+/// Notes that this process has made a layer, which is not on the disk yet.
+pub(super) fn note_made() {
+    MADE.store(true, Ordering::Relaxed);
+}
+
+/// Returns whether this process has made layers since it was asked last, so that [`sync`] has something to do.
+pub fn take_made() -> bool {
+    MADE.swap(false, Ordering::Relaxed)
+}
+
 /// Writes to the disk what unpacking left in memory, and notes it; returns how many layers that were.
 ///
-/// Takes as long as the disk takes, so it is for a process that nobody waits for. One at a time does it.
+/// Takes as long as the disk takes, so it is for a process that nobody waits for. One at a time does it, and the next one
+/// does what has come since.
 pub fn sync(images: &Images) -> Result<usize> {
-    let Some(_lock) = FileLock::try_exclusive(&images.dirs().lock("sync.lock"))? else {
-        return Ok(0);
-    };
+    let _lock = FileLock::exclusive(&images.dirs().lock("sync.lock"))?;
     let mut pending = Vec::new();
     for name in names(images)? {
         let path = images.dirs().layer(&name).join("meta.json");
@@ -55,7 +68,7 @@ pub fn sync(images: &Images) -> Result<usize> {
             && !meta.synced
             && is_sound(&meta)?
         {
-            pending.push((path, meta));
+            pending.push(meta);
         }
     }
     if pending.is_empty() {
@@ -63,16 +76,30 @@ pub fn sync(images: &Images) -> Result<usize> {
     }
     let data = File::open(images.dirs().data()).context("open the data root")?;
     rustix::fs::syncfs(&data).context("sync the data root")?;
-    let count = pending.len();
-    for (path, mut meta) in pending {
-        meta.synced = true;
-        let written = store::write_json(&path, &meta, Durability::Synced);
-        // It may have been removed meanwhile.
-        if path.exists() {
-            written?;
-        }
+    let mut count = 0;
+    for written in &pending {
+        count += usize::from(note_synced(images, written)?);
     }
     Ok(count)
+}
+
+/// Notes that the layer that was `written` is on the disk, if it is still that one; returns whether it is.
+fn note_synced(images: &Images, written: &Meta) -> Result<bool> {
+    // Whoever notes something else of a layer holds it too.
+    let _lock = FileLock::exclusive(&images.dirs().lock("heal.lock"))?;
+    let Ok(mut now) = meta(images, &written.diff_id) else {
+        return Ok(false);
+    };
+    if (&now.created, &now.boot_id) != (&written.created, &written.boot_id) {
+        return Ok(false);
+    }
+    now.synced = true;
+    let path = dir(images, &now.diff_id)?.join("meta.json");
+    match store::write_json(&path, &now, Durability::Synced) {
+        // It was removed meanwhile.
+        Err(_) if !path.exists() => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 /// Returns whether a layer is known to be whole: synced, or made in this boot, in which nothing could be lost.

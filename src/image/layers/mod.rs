@@ -7,9 +7,9 @@
 //!
 //! A layer is made in `tmp/` and renamed, so one that stands there is complete. It is not synced: that would cost a pull
 //! more than unpacking does, and a crash is rare. Instead `meta.json` says in which boot the layer was made, and whether
-//! [`heal::sync`] has run since, which `system check --repair` does. A layer of an earlier boot that was never synced is made
-//! again from its blob, whose digest is verified, or its directory is compared with its digest, before it is used: what a
-//! power cut left of it is never seen.
+//! [`heal::sync`] has run since, which a process does that each command leaves behind that has made layers
+//! (`engine/settle.rs`). A layer of an earlier boot that was never synced is made again from its blob, whose digest is
+//! verified, or its directory is compared with its digest, before it is used: what a power cut left of it is never seen.
 
 pub mod heal;
 pub mod outgoing;

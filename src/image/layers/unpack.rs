@@ -7,7 +7,7 @@ use oci_spec::image::Digest;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::heal::{boot_id, is_sound};
+use super::heal::{boot_id, is_sound, note_made};
 use super::{Backing, FORMAT, Meta, dir, discard, meta, pack_tree, verify};
 use crate::image::Images;
 use crate::image::apply::{Facts, Policy, apply};
@@ -184,7 +184,10 @@ impl Staged {
         let target = dir(images, diff_id)?;
         loop {
             match renameat_with(CWD, &made, CWD, &target, RenameFlags::NOREPLACE) {
-                Ok(()) => return Ok(meta),
+                Ok(()) => {
+                    note_made();
+                    return Ok(meta);
+                }
                 Err(Errno::EXIST | Errno::NOTEMPTY) => {}
                 Err(errno) => {
                     return Err(errno)
