@@ -1,7 +1,7 @@
 //! A directory → the bytes of its archive.
 
 use std::fs::File;
-use std::io::{Read as _, Write};
+use std::io::Write;
 use std::os::fd::BorrowedFd;
 
 use anyhow::{Context as _, Result};
@@ -36,26 +36,20 @@ pub fn pack_from(
     output: &mut dyn Write,
 ) -> Result<Written> {
     let mut written = Written::default();
-    let mut block = Vec::with_capacity(BUFFER_BYTES);
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut block = Vec::with_capacity(2 * BUFFER_BYTES);
     source(&mut |entry, file| {
         // Headers and small files go out together.
         write::header(&mut block, &entry)?;
         let mut left = entry.size;
-        if let Some(mut file) = file {
+        if let Some(file) = file {
             while left > 0 {
-                let wanted = usize::try_from(left)
-                    .unwrap_or(buffer.len())
-                    .min(buffer.len());
-                let count = file
-                    .read(&mut buffer[..wanted])
+                let count = read_onto(&mut block, &file, left)
                     .with_context(|| format!("read {:?}", show(&entry.path)))?;
                 if count == 0 {
                     break;
                 }
-                block.extend_from_slice(&buffer[..count]);
                 flush(&mut block, output, &mut written, BUFFER_BYTES)?;
-                left -= count as u64;
+                left -= count;
             }
         }
         if left > 0 {
@@ -71,6 +65,18 @@ pub fn pack_from(
     block.extend_from_slice(&write::END);
     flush(&mut block, output, &mut written, 0)?;
     Ok(written)
+}
+
+/// Reads on in `file`, onto the end of `block`; returns how many bytes, at most `left`.
+fn read_onto(block: &mut Vec<u8>, file: &File, left: u64) -> rustix::io::Result<u64> {
+    block.reserve(BUFFER_BYTES);
+    let start = block.len();
+    let read = || rustix::io::read(file, rustix::buffer::spare_capacity(block));
+    rustix::io::retry_on_intr(read)?;
+    // It may have grown since its size was written.
+    let wanted = usize::try_from(left).unwrap_or(usize::MAX);
+    block.truncate(start.saturating_add(wanted));
+    Ok((block.len() - start) as u64)
 }
 
 fn flush(
