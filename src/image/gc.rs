@@ -26,6 +26,7 @@ use rustix::io::Errno;
 use super::references::{self, Table};
 use super::work::{list, tidy, tidy_old};
 use super::{Image, Images, blobs, layers};
+use crate::error;
 use crate::oci::digest;
 use crate::oci::image::{ImageConfig, chain_ids};
 use crate::store::{self, FileLock, unique};
@@ -311,11 +312,15 @@ pub(crate) fn leased(images: &Images) -> Result<Vec<Digest>> {
                 let gone = error.kind() == std::io::ErrorKind::NotFound;
                 gone.then_some(()).ok_or(error)
             }),
-            Err(Errno::WOULDBLOCK) => {
-                let names: Vec<Digest> = store::read_json(&path)?;
-                digests.extend(names);
-                Ok(())
-            }
+            Err(Errno::WOULDBLOCK) => match store::read_json::<Vec<Digest>>(&path) {
+                Ok(names) => {
+                    digests.extend(names);
+                    Ok(())
+                }
+                // It has ended since it was opened.
+                Err(error) if error::is(&error, error::Kind::NotFound) => Ok(()),
+                Err(error) => return Err(error),
+            },
             Err(errno) => Err(errno.into()),
         }
         .with_context(context)?;
