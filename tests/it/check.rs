@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, wait_until};
 
 /// The only layer of busybox.
 fn layer(sandbox: &Sandbox) -> PathBuf {
@@ -16,6 +16,11 @@ fn sandbox_with_blob() -> Sandbox {
     sandbox.ok(&["save", "-o", "busybox.tar", "busybox"]);
     sandbox.ok(&["rmi", "busybox"]);
     sandbox.ok(&["load", "-i", "busybox.tar"]);
+    // What writes it to the disk must not come between what these tests do to it.
+    wait_until("the layer is on the disk", || {
+        let meta = std::fs::read_to_string(layer(&sandbox).join("meta.json")).unwrap();
+        meta.contains("\"synced\":true")
+    });
     sandbox
 }
 

@@ -145,7 +145,7 @@ fn a_full_disk() {
         "-c",
         "dd if=/dev/zero of=/large bs=100000 count=200; echo $?",
     ]);
-    assert!(ran.err.contains("no space left on device"), "{ran:?}");
+    assert!(ran.err.contains("No space left on device"), "{ran:?}");
     let ran = on_disk(&["commit", "box", "new"]);
     assert!(
         ran.code == 0 || ran.err.contains("o space left on device"),
