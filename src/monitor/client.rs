@@ -127,9 +127,18 @@ fn short_path(path: &Path) -> std::io::Result<(OwnedFd, PathBuf)> {
 }
 
 impl Connection {
-    /// Sends a request.
+    /// Sends a request; that the monitor has ended meanwhile is [`Gone`].
     pub fn send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
-        control::send(self.socket.as_fd(), request, descriptors)
+        control::send(self.socket.as_fd(), request, descriptors).map_err(|error| {
+            // A connection that it has not taken any more is reset.
+            match error
+                .downcast_ref::<std::io::Error>()
+                .map(std::io::Error::kind)
+            {
+                Some(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Gone.into(),
+                _ => error,
+            }
+        })
     }
 
     /// Waits for the next answer; a failure is the error that it carries, and the end of the monitor is one too.
