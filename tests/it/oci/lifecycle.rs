@@ -156,7 +156,10 @@ fn kill_takes_names_and_numbers() {
     let mut sandbox = Sandbox::new(script);
     let id = sandbox.start("c");
     let got = sandbox.rootfs().join("tmp/got");
-    until("the traps are set", || got.exists());
+    // The file is there before its line is.
+    until("the traps are set", || {
+        std::fs::read_to_string(&got).is_ok_and(|text| text == "\n")
+    });
     for (signal, seen) in [("HUP", "hup"), ("sigusr1", "usr1"), ("1", "hup")] {
         let before = std::fs::read_to_string(&got).unwrap();
         Ran::from(sandbox.call(&["kill", &id, signal])).ok();
