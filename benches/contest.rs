@@ -5,7 +5,6 @@
 //! In each round the contenders take turns, in another order each time. All run the command lines of docker.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -14,13 +13,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::figures::print_times;
+
 /// Set where the namespaces and the file system are ours: its folder.
 const INSIDE: &str = "ARIL_BENCH_INSIDE";
 /// Below it are the cgroups of docker's and podman's containers.
 const CGROUP: &str = "aril-bench";
-/// The large file, and how many small ones.
-const LARGE_BYTES: usize = 512 << 20;
-const SMALL_FILES: usize = 50_000;
 
 /// Runs `measure` with the arguments of the program, where everything is its own.
 pub(crate) fn run(rounds: usize, measure: fn(&Bench) -> Result<()>) -> Result<()> {
@@ -104,8 +102,31 @@ fn prepare_machine(dir: &Path, work: &Path) -> Result<()> {
     fs::create_dir(&cgroups)?;
     command("mount", &["--rbind", "/sys/fs/cgroup", path(&cgroups)?])?;
     command("mount", &["-t", "sysfs", "sysfs", "/sys"])?;
-    command("mount", &["--rbind", path(&cgroups)?, "/sys/fs/cgroup"])?;
+    mount_cgroups(&cgroups)?;
     command("ip", &["link", "set", "lo", "up"])
+}
+
+/// Mounts the host's hierarchies, which are below `cgroups`, where programs look for them.
+///
+/// Those of v1 get a directory of ours around them: podman makes folders there for controllers that the host has not, which
+/// are files like any others and would stay.
+fn mount_cgroups(cgroups: &Path) -> Result<()> {
+    let top = Path::new("/sys/fs/cgroup");
+    if cgroups.join("cgroup.controllers").exists() {
+        return command("mount", &["--rbind", path(cgroups)?, path(top)?]);
+    }
+    command("mount", &["-t", "tmpfs", "tmpfs", path(top)?])?;
+    for entry in fs::read_dir(cgroups)? {
+        let entry = entry?;
+        let place = top.join(entry.file_name());
+        if entry.file_type()?.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, &place)?;
+        } else {
+            fs::create_dir(&place)?;
+            command("mount", &["--bind", path(&entry.path())?, path(&place)?])?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn path(path: &Path) -> Result<&str> {
@@ -333,65 +354,5 @@ impl Bench {
                 Err(error) => println!("  {:8} {error:#}", contender.name),
             }
         }
-    }
-}
-
-/// Prints a line of figures; `own` is the first median, to which the others are compared.
-fn print_times(name: &str, mut times: Vec<f64>, own: &mut Option<f64>) {
-    times.sort_unstable_by(f64::total_cmp);
-    let (Some(min), Some(max)) = (times.first(), times.last()) else {
-        return;
-    };
-    let median = times[times.len() / 2];
-    let compared = match *own {
-        None => String::new(),
-        Some(base) => format!("  {:.1} times", median / base),
-    };
-    own.get_or_insert(median);
-    println!("  {name:8} {min:9.1} {median:9.1} {max:9.1}{compared}");
-}
-
-pub(crate) fn small_files(dir: &Path) -> Result<()> {
-    many_files(dir, SMALL_FILES, 2_000)
-}
-
-/// Files of up to twice `bytes`, a hundred to a folder, that compress like programs do.
-pub(crate) fn many_files(dir: &Path, files: usize, bytes: usize) -> Result<()> {
-    let mut noise = noise();
-    for number in 0..files {
-        let dir = dir.join(format!("folder{}", number / 100));
-        if number % 100 == 0 {
-            fs::create_dir(&dir)?;
-        }
-        let size = usize::try_from(noise())? % (2 * bytes);
-        fs::write(dir.join(format!("file{number}")), content(&mut noise, size))?;
-    }
-    Ok(())
-}
-
-pub(crate) fn large_file(dir: &Path) -> Result<()> {
-    let mut file = File::create(dir.join("large"))?;
-    let mut noise = noise();
-    for _ in 0..LARGE_BYTES >> 20 {
-        file.write_all(&content(&mut noise, 1 << 20))?;
-    }
-    Ok(())
-}
-
-pub(crate) fn content(noise: &mut impl FnMut() -> u64, size: usize) -> Vec<u8> {
-    std::iter::repeat_with(noise)
-        .flat_map(|word| (word % 0x0100_0000_0000).to_le_bytes())
-        .take(size)
-        .collect()
-}
-
-/// Always the same numbers.
-pub(crate) fn noise() -> impl FnMut() -> u64 {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
     }
 }

@@ -9,6 +9,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod noise;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -20,6 +22,7 @@ use aril::image::diff::{Changed, changes, commit::commit};
 use aril::image::gc::Lease;
 use aril::image::tarball::{Entry, Kind, write};
 use aril::image::{Images, archive, layers, snapshot};
+use noise::{content, noise};
 
 const SMALL_FILES: usize = 50_000;
 const LARGE_BYTES: usize = 200 << 20;
@@ -173,11 +176,7 @@ fn small() -> Result<Vec<u8>> {
             0o644,
         );
         let size = usize::try_from(noise() % 4096)?;
-        let content: Vec<u8> = std::iter::repeat_with(&mut noise)
-            .flat_map(|word| (word % 0x0100_0000_0000).to_le_bytes())
-            .take(size)
-            .collect();
-        write::append(&mut out, &entry, &content)?;
+        write::append(&mut out, &entry, &content(&mut noise, size))?;
     }
     out.extend_from_slice(&write::END);
     Ok(out)
@@ -185,22 +184,8 @@ fn small() -> Result<Vec<u8>> {
 
 fn large() -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    let content: Vec<u8> = std::iter::repeat_with(noise())
-        .flat_map(|word| (word % 0x0100_0000_0000).to_le_bytes())
-        .take(LARGE_BYTES)
-        .collect();
+    let content = content(&mut noise(), LARGE_BYTES);
     write::append(&mut out, &Entry::new("large", Kind::File, 0o644), &content)?;
     out.extend_from_slice(&write::END);
     Ok(out)
-}
-
-/// Numbers that compress like programs do; always the same ones.
-fn noise() -> impl FnMut() -> u64 {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    }
 }

@@ -13,6 +13,9 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod contest;
+mod figures;
+mod files;
+mod noise;
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -25,7 +28,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use aril::image::tarball::{Entry, Kind, write};
 use aril::oci::digest::HashingWriter;
-use contest::{Bench, command, large_file, path, small_files};
+use contest::{Bench, command, path};
+use files::{large_file, small_files};
 use serde_json::json;
 
 const ROUNDS: usize = 5;

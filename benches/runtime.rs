@@ -13,6 +13,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod figures;
+
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use figures::print_times;
 use serde_json::{Value, json};
 
 /// Set where the mount namespace is ours: the folder of the measurement.
@@ -305,19 +308,4 @@ impl Bench {
         }
         Ok(())
     }
-}
-
-/// Prints a line of figures; `own` is the first median, to which the others are compared.
-fn print_times(name: &str, mut times: Vec<f64>, own: &mut Option<f64>) {
-    times.sort_unstable_by(f64::total_cmp);
-    let (Some(min), Some(max)) = (times.first(), times.last()) else {
-        return;
-    };
-    let median = times[times.len() / 2];
-    let compared = match *own {
-        None => String::new(),
-        Some(base) => format!("  {:.1} times", median / base),
-    };
-    own.get_or_insert(median);
-    println!("  {name:8} {min:9.1} {median:9.1} {max:9.1}{compared}");
 }

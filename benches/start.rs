@@ -8,12 +8,16 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod contest;
+mod figures;
+mod files;
+mod noise;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use contest::{Bench, Step, command, large_file, many_files, path, small_files};
+use contest::{Bench, Step, command, path};
+use files::{large_file, many_files, small_files};
 
 /// Rounds of what takes milliseconds; a fifth of them for what takes seconds.
 const ROUNDS: usize = 25;
