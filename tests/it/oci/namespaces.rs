@@ -143,7 +143,7 @@ fn with_users(sandbox: &mut Sandbox) {
 }
 
 /// The mapped root is nobody's root outside: it must be able to reach its files.
-fn open_to_all(sandbox: &Sandbox) {
+pub(super) fn open_to_all(sandbox: &Sandbox) {
     let status = Command::new("chown")
         .args(["-R", "100000:100000"])
         .arg(sandbox.rootfs())
