@@ -257,11 +257,6 @@ pub fn history(engine: &Engine, text: &str) -> Result<Vec<HistoryItem>> {
 /// Gives an image another name.
 pub fn tag(engine: &Engine, source: &str, target: &Reference) -> Result<()> {
     let image = engine.images.resolve(source)?.image;
-    if target.digest.is_some() {
-        return Err(error::invalid(
-            "refusing to create a tag with a digest reference",
-        ));
-    }
     let target = target.clone().or_latest();
     engine.images.tag(&image.id, &target)?;
     report(engine, "tag", image.id.as_ref(), &target.familiar());

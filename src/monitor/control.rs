@@ -179,6 +179,14 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+impl StartError {
+    /// Returns the exit code of a program that could not be started; nothing if `error` says that something else is wrong.
+    pub fn exit_code_of(error: &anyhow::Error) -> Option<i32> {
+        let start = (error.chain()).find_map(|cause| cause.downcast_ref::<StartError>());
+        start.map(|start| start.exit_code)
+    }
+}
+
 impl Failure {
     /// Takes what the other side needs of an error.
     pub fn of(error: &anyhow::Error) -> Failure {
@@ -186,10 +194,7 @@ impl Failure {
             message: error::line(error),
             kind: error::kind(error),
             hint: error::hint(error).map(str::to_owned),
-            exit_code: error
-                .chain()
-                .find_map(|cause| cause.downcast_ref::<StartError>())
-                .map(|error| error.exit_code),
+            exit_code: StartError::exit_code_of(error),
         }
     }
 

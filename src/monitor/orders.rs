@@ -200,13 +200,12 @@ impl Monitor {
         match self.stage {
             Stage::Running(_) => {
                 let configured = crate::container::signal::parse(&self.record.config.stop_signal);
-                let signal = configured.unwrap_or(libc::SIGTERM);
-                self.status.ended_by = Some(EndedBy {
-                    signal,
+                let by = EndedBy {
+                    signal: configured.unwrap_or(libc::SIGTERM),
                     timeout_s: SHUTDOWN_TIMEOUT_S,
                     ..EndedBy::default()
-                });
-                self.stop(signal, SHUTDOWN_TIMEOUT_S, false)
+                };
+                self.stop(by, false)
             }
             Stage::Restarting { .. } => {
                 self.stop_waiting();
@@ -233,13 +232,13 @@ impl Monitor {
             return self.peers.answer_done(number, Ok(()));
         }
         self.is_last = true;
-        self.status.ended_by = Some(EndedBy {
+        let by = EndedBy {
             signal,
             timeout_s,
             ..self.asker(number)
-        });
+        };
         self.peers.set_waits(number, Waits::Stop);
-        if let Err(error) = self.stop(signal, timeout_s, told) {
+        if let Err(error) = self.stop(by, told) {
             self.peers.set_waits(number, Waits::Nothing);
             self.peers.answer_done(number, Err(error));
         }

@@ -25,7 +25,7 @@ use super::{client, removal, scrub, signals};
 use crate::container::logs::Log;
 use crate::container::logs::identity::Identity;
 use crate::container::logs::options::Driver;
-use crate::container::{Containers, ExitStatus, NetworkStatus, Phase, Record, Status};
+use crate::container::{Containers, EndedBy, ExitStatus, NetworkStatus, Phase, Record, Status};
 use crate::dirs::Dirs;
 use crate::store::{self, FileLock};
 use crate::sys::signal::send_signal;
@@ -206,9 +206,7 @@ impl Monitor {
             Err(error) => {
                 self.network.tear_down(&self.dirs, &self.record);
                 self.status.network = NetworkStatus::default();
-                let code = error
-                    .downcast_ref::<StartError>()
-                    .map(|error| error.exit_code);
+                let code = StartError::exit_code_of(&error);
                 self.status.exit_code = code.unwrap_or(ExitStatus::ENGINE_FAILED.code());
                 self.status.error = error::line(&error);
                 self.status.pid = 0;
@@ -570,20 +568,22 @@ impl Monitor {
         }
     }
 
-    /// Asks the program to end; SIGKILL follows after `timeout_s`, below zero never. With `told` the end is told as a stop.
-    pub(super) fn stop(&mut self, signal: i32, timeout_s: i64, told: bool) -> Result<()> {
-        self.signal(signal)?;
-        self.event("kill", &[("signal", signal.to_string())]);
+    /// Asks the program to end, for whoever `by` names and in its way; SIGKILL follows after its `timeout_s`, below zero never.
+    /// With `told` the end is told as a stop.
+    pub(super) fn stop(&mut self, by: EndedBy, told: bool) -> Result<()> {
+        self.signal(by.signal)?;
+        self.event("kill", &[("signal", by.signal.to_string())]);
         if self.status.phase == Phase::Paused {
             self.thaw()?;
         }
-        let timeout = u64::try_from(timeout_s).ok().map(Duration::from_secs);
+        let timeout = u64::try_from(by.timeout_s).ok().map(Duration::from_secs);
         self.stopping = Some(Stopping {
             kill_at: timeout
-                .filter(|_| signal != libc::SIGKILL)
+                .filter(|_| by.signal != libc::SIGKILL)
                 .map(|timeout| Instant::now() + timeout),
             told,
         });
+        self.status.ended_by = Some(by);
         self.save();
         Ok(())
     }

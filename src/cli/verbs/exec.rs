@@ -51,7 +51,7 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     let started = engine_exec::exec(&engine, &container, &arguments.container, &request);
     let started = match (started, attached) {
         // To a client that is attached docker writes it into the stream, where the program's output would be.
-        (Err(error), true) if let Some(code) = start_code(&error) => {
+        (Err(error), true) if let Some(code) = StartError::exit_code_of(&error) => {
             let text = error::line(&error);
             let text = text.strip_suffix(": unknown").unwrap_or(&text);
             output::out(&format!("{text}\r\n"))?;
@@ -105,18 +105,12 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
 
 /// A program that cannot be started has a shell's exit code.
 fn failed_start(error: anyhow::Error) -> Failed {
-    let code = start_code(&error);
+    let code = StartError::exit_code_of(&error);
     let failed = Failed::engine(error);
     match code {
         Some(code) => failed.code(exit_code(code)),
         None => failed,
     }
-}
-
-/// The exit code of a program that cannot be started; nothing if something else is wrong.
-fn start_code(error: &anyhow::Error) -> Option<i32> {
-    let start = (error.chain()).find_map(|cause| cause.downcast_ref::<StartError>());
-    start.map(|start| start.exit_code)
 }
 
 /// `attach`

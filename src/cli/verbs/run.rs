@@ -258,10 +258,7 @@ fn check_reference(text: &str) -> Result<()> {
 
 /// A program that cannot be started has a shell's exit code; anything else is 125.
 fn failed_start(error: anyhow::Error) -> Failed {
-    let code = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<StartError>())
-        .map(|error| error.exit_code);
+    let code = StartError::exit_code_of(&error);
     let failed = Failed::engine(error);
     match code {
         Some(code) => failed.options_of("run").code(exit_code(code)),
