@@ -241,6 +241,8 @@ impl Sandbox {
             let event: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
             if event["Type"] == "container"
                 && let Some(id) = event["Actor"]["ID"].as_str()
+                // A prune is of no container; the cgroup above all of them is everybody's.
+                && !id.is_empty()
             {
                 ids.push(id.to_owned());
             }
