@@ -274,7 +274,7 @@ pub fn report(engine: &Engine, action: &str, id: &str, name: &str) {
     );
 }
 
-fn uses(engine: &Engine) -> Result<Vec<Use>> {
+pub(super) fn uses(engine: &Engine) -> Result<Vec<Use>> {
     let containers = super::repair::containers(engine, engine.containers.list()?)?;
     Ok(containers
         .into_iter()
@@ -293,37 +293,7 @@ pub fn remove(engine: &Engine, text: &str, options: RemoveOptions) -> Result<Vec
     Ok(removal.steps)
 }
 
-/// Removes the images that have no name, or with `all` those that no container uses.
-pub fn prune(engine: &Engine, all: bool, filters: &Filters) -> Result<Removal> {
-    filters.check(&["dangling", "label", "label!", "until"])?;
-    let all = all || filters.flag("dangling")? == Some(false);
-    let until = filters
-        .values("until")
-        .map(until)
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .min();
-    let wanted = |image: &Image| {
-        let labels = image
-            .config
-            .config
-            .as_ref()
-            .and_then(|config| config.labels.clone())
-            .unwrap_or_default();
-        until.is_none_or(|until| image.created_seconds() < until)
-            && filters.labels("label", &labels)
-            && (!filters.has("label!") || !filters.labels("label!", &labels))
-    };
-    let mut removal = remove::prune(&engine.images, all, &wanted, &mut || uses(engine))?;
-    // Layers of a commit, an import or a load that was killed belong to no image.
-    let in_use = || Ok(uses(engine)?.into_iter().map(|user| user.image).collect());
-    removal.reclaimed += gc::collect(&engine.images, &mut { in_use })?.size;
-    finish(engine, &removal)?;
-    super::lifecycle::report_prune(engine, "image", removal.reclaimed);
-    Ok(removal)
-}
-
-fn finish(engine: &Engine, removal: &Removal) -> Result<()> {
+pub(super) fn finish(engine: &Engine, removal: &Removal) -> Result<()> {
     for step in &removal.steps {
         match step {
             Removed::Untagged(name) => report(engine, "untag", name, name),

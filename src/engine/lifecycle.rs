@@ -4,12 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use super::Engine;
 use super::attach::{Session, Target};
-use super::filter::Filters;
-use super::volumes::Pruned;
-use super::{Engine, images, repair, usage};
 use crate::container::{Container, Phase, names, signal};
-use crate::image::gc;
 use crate::monitor::client::{self, Connection};
 use crate::monitor::control::{Request, Streams};
 use crate::monitor::removal;
@@ -289,50 +286,6 @@ pub fn remove(engine: &Engine, text: &str, options: RemoveOptions) -> Result<()>
     }
     engine.containers.clear_run(id);
     Ok(())
-}
-
-/// Removes the containers that do not run.
-pub fn prune(engine: &Engine, filters: &Filters) -> Result<Pruned> {
-    filters.check(&["label", "label!", "until"])?;
-    let until = filters
-        .values("until")
-        .map(images::until)
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .min();
-    let mut pruned = Pruned::default();
-    for container in repair::containers(engine, engine.containers.list()?)? {
-        let record = &container.record;
-        let labels = &record.config.labels;
-        let fits = matches!(container.status.phase, Phase::Created | Phase::Exited)
-            && until.is_none_or(|until| record.created.as_second() < until)
-            && filters.labels("label", labels)
-            && (!filters.has("label!") || !filters.labels("label!", labels));
-        if !fits {
-            continue;
-        }
-        let bytes = usage::of_directory(&engine.dirs.container(&record.id).join("upper"));
-        match remove(engine, &record.id, RemoveOptions::default()) {
-            Ok(()) => {
-                pruned.bytes += bytes;
-                pruned.removed.push(record.id.clone());
-            }
-            // It was started, or removed by somebody else.
-            Err(error) if error::kind(&error).is_some() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    // What a removal that was killed has left as well.
-    repair::run_directories(engine)?;
-    gc::empty_trash(&engine.images)?;
-    report_prune(engine, "container", pruned.bytes);
-    Ok(pruned)
-}
-
-/// Tells of a prune, and how much room it has made.
-pub(super) fn report_prune(engine: &Engine, kind: &str, bytes: u64) {
-    let reclaimed = [("reclaimed".to_owned(), bytes.to_string())].into();
-    event::record(&engine.dirs, kind, "prune", "", reclaimed);
 }
 
 /// Takes the lock of a monitor that is about to end; nothing if it takes too long.

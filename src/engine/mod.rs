@@ -38,6 +38,7 @@ pub mod manifest;
 pub mod mirrors;
 mod network_defaults;
 pub mod networks;
+pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod registries;

@@ -203,37 +203,6 @@ pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Removes the networks that no running container is in; returns their names.
-pub fn prune(engine: &Engine, filters: &Filters) -> Result<Vec<String>> {
-    filters.check(&["label", "label!", "until"])?;
-    let until = filters
-        .values("until")
-        .map(super::images::until)
-        .collect::<Result<Vec<_>>>()?;
-    let until = until.into_iter().min();
-    let members = members(engine)?;
-    let mut removed = Vec::new();
-    for network in engine.networks()?.list()? {
-        let document = &network.document;
-        let created = document.created.parse::<jiff::Timestamp>().ok();
-        let fits = !record::is_predefined(&document.name)
-            && containers_of(&network, &members).is_empty()
-            && filters.labels("label", &document.labels)
-            && (!filters.has("label!") || !filters.labels("label!", &document.labels))
-            && until.is_none_or(|until| created.is_some_and(|created| created.as_second() < until));
-        if !fits {
-            continue;
-        }
-        match remove(engine, &document.id, false) {
-            Ok(()) => removed.push(document.name.clone()),
-            // Somebody has begun to use it, or has removed it.
-            Err(error) if error::kind(&error).is_some() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(removed)
-}
-
 /// Connects a container to a network: at once if it runs, else when it starts.
 pub fn connect(
     engine: &Engine,

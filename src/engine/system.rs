@@ -72,11 +72,7 @@ pub fn disk_usage(engine: &Engine) -> Result<DiskUsage> {
             mounts.any(|mount| mount.kind == "volume" && mount.name == volume.name)
         };
         let links = containers.iter().filter(mounts).count() as u64;
-        // What a volume of the host's is not ours to count.
-        let bytes = match crate::volume::device(volume.options.as_ref()) {
-            Some(_) => 0,
-            None => super::usage::of_directory(&engine.volumes.data(&volume.name)),
-        };
+        let bytes = super::volumes::bytes(engine, &volume);
         usage.volumes.push((volume, links, bytes));
     }
     for container in containers {

@@ -51,42 +51,12 @@ pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// What a prune has removed.
-#[derive(Clone, Debug, Default)]
-pub struct Pruned {
-    /// Names or ids.
-    pub removed: Vec<String>,
-    /// Bytes of files.
-    pub bytes: u64,
-}
-
-/// Removes the volumes that no container uses: those without a name of their own, or with `all` any.
-pub fn prune(engine: &Engine, filters: &Filters) -> Result<Pruned> {
-    filters.check(&["all", "label", "label!"])?;
-    let all = filters.flag("all")?.unwrap_or(false);
-    let mut pruned = Pruned::default();
-    for volume in engine.volumes.list()? {
-        let labels = volume.labels.clone().unwrap_or_default();
-        let fits = (all || volume::is_anonymous(&volume))
-            && filters.labels("label", &labels)
-            && (!filters.has("label!") || !filters.labels("label!", &labels));
-        let users = removal::users(&engine.dirs, &volume.name)?;
-        if !fits || !users.is_empty() {
-            continue;
-        }
-        let bytes = super::usage::of_directory(&engine.volumes.data(&volume.name));
-        match remove(engine, &volume.name, false) {
-            Ok(()) => {
-                pruned.bytes += bytes;
-                pruned.removed.push(volume.name);
-            }
-            // Somebody has begun to use it, or has removed it.
-            Err(error) if error::kind(&error).is_some() => {}
-            Err(error) => return Err(error),
-        }
+/// Returns the bytes of all files in a volume; what a volume of the host's holds is not ours to count.
+pub fn bytes(engine: &Engine, volume: &Volume) -> u64 {
+    match volume::device(volume.options.as_ref()) {
+        Some(_) => 0,
+        None => super::usage::of_directory(&engine.volumes.data(&volume.name)),
     }
-    super::lifecycle::report_prune(engine, "volume", pruned.bytes);
-    Ok(pruned)
 }
 
 fn report(engine: &Engine, action: &str, name: &str) {

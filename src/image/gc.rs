@@ -188,11 +188,8 @@ pub(crate) fn sweep(
     let trash = images.dirs().trash();
     let mut collected = Collected::default();
     for name in garbage.layers {
-        let path = images.dirs().layer(&name);
-        if let Ok(meta) = store::read_json::<layers::Meta>(&path.join("meta.json")) {
-            collected.size += meta.facts.size;
-        }
-        store::discard(&path, &trash)?;
+        collected.size += layer_bytes(images, &name);
+        store::discard(&images.dirs().layer(&name), &trash)?;
         collected.layers.push(name);
     }
     for path in garbage.tops {
@@ -206,7 +203,19 @@ pub(crate) fn sweep(
     Ok(collected)
 }
 
-fn unneeded(images: &Images, table: &Table, used: &[Digest], leased: &[Digest]) -> Result<Garbage> {
+/// Returns the bytes of a layer, given by the digits of its diff ID, as docker counts them; one that cannot be read has none.
+pub(crate) fn layer_bytes(images: &Images, name: &str) -> u64 {
+    let path = images.dirs().layer(name).join("meta.json");
+    store::read_json::<layers::Meta>(&path).map_or(0, |meta| meta.facts.size)
+}
+
+/// Returns what neither the table nor a container nor a lease needs; moves nothing.
+pub(crate) fn unneeded(
+    images: &Images,
+    table: &Table,
+    used: &[Digest],
+    leased: &[Digest],
+) -> Result<Garbage> {
     let mut needed = Needed::default();
     for record in &table.records {
         needed.image(images, &record.id);

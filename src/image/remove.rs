@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use anyhow::Result;
 use oci_spec::image::Digest;
 
-use super::gc::{STORE_LOCK, leased, sweep};
+use super::gc::{self, STORE_LOCK, leased, sweep, unneeded};
 use super::references::{self, Record, Table};
 use super::{Image, Images, find};
 use crate::docker::image::Removed;
@@ -81,14 +81,73 @@ pub fn prune(
     wanted: &dyn Fn(&Image) -> bool,
     in_use: InUse<'_>,
 ) -> Result<Removal> {
-    let candidates = images.list()?;
-    locked(images, in_use, |plan| {
-        let mut steps = Vec::new();
-        for image in candidates.iter().filter(|image| wanted(image)) {
-            steps.extend(plan.prune(&image.id, all));
-        }
-        Ok(steps)
+    let candidates = candidates(images, wanted)?;
+    locked(images, in_use, |plan| Ok(plan.prune_all(&candidates, all)))
+}
+
+/// What a prune would do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Proposal {
+    /// As in [`Removal`], each with the bytes that its layer frees.
+    pub steps: Vec<(Removed, u64)>,
+    /// Layers that belong to no image, as diff IDs, with their bytes.
+    pub stray: Vec<(String, u64)>,
+    /// Bytes of the layers that would be gone, as docker counts them.
+    pub reclaimed: u64,
+}
+
+/// Returns what [`prune`] would do, and the collection of garbage after it; changes nothing.
+pub fn propose_prune(
+    images: &Images,
+    all: bool,
+    wanted: &dyn Fn(&Image) -> bool,
+    in_use: InUse<'_>,
+) -> Result<Proposal> {
+    let candidates = candidates(images, wanted)?;
+    let _store = FileLock::exclusive(&images.dirs().lock(STORE_LOCK))?;
+    let leased = leased(images)?;
+    let uses = in_use()?;
+    let used: Vec<Digest> = uses.iter().map(|user| user.image.clone()).collect();
+    let mut table = references::read(images)?;
+    let layers = diff_ids(images, &table, &used);
+    let mut plan = Plan {
+        chains: chains(&layers),
+        table: &mut table,
+        uses,
+    };
+    let steps = plan.prune_all(&candidates, all);
+    let going = unneeded(images, &table, &used, &leased)?.layers;
+    let mut sizes: Vec<(String, u64)> = (going.into_iter())
+        .map(|layer| (format!("sha256:{layer}"), layer))
+        .map(|(id, layer)| (id, gc::layer_bytes(images, &layer)))
+        .collect();
+    let reclaimed = sizes.iter().map(|(_, bytes)| bytes).sum();
+    // A layer is counted where it is first named: several images may have it on top of different ones.
+    let mut bytes_of = |chain: &str| {
+        let mut known = layers
+            .iter()
+            .flat_map(|(_, layers)| chain_ids(layers).into_iter().zip(layers.iter()));
+        let found = known.find(|(id, _)| id.as_ref() == chain);
+        let at = found.and_then(|(_, layer)| sizes.iter().position(|(id, _)| id == layer.as_ref()));
+        at.map_or(0, |at| sizes.remove(at).1)
+    };
+    let steps = steps.into_iter().map(|step| {
+        let bytes = match &step {
+            Removed::Deleted(id) => bytes_of(id),
+            Removed::Untagged(_) => 0,
+        };
+        (step, bytes)
+    });
+    Ok(Proposal {
+        steps: steps.collect(),
+        stray: sizes,
+        reclaimed,
     })
+}
+
+fn candidates(images: &Images, wanted: &dyn Fn(&Image) -> bool) -> Result<Vec<Digest>> {
+    let wanted = images.list()?.into_iter().filter(|image| wanted(image));
+    Ok(wanted.map(|image| image.id).collect())
 }
 
 fn locked(
@@ -101,11 +160,10 @@ fn locked(
     let uses = in_use()?;
     let used: Vec<Digest> = uses.iter().map(|user| user.image.clone()).collect();
     let steps = references::update(images, |table| {
-        let chains = chains(images, table, &used);
         act(&mut Plan {
+            chains: chains(&diff_ids(images, table, &used)),
             table,
             uses,
-            chains,
         })
     })?;
     let mut removal = Removal {
@@ -123,11 +181,14 @@ fn locked(
     Ok(removal)
 }
 
-/// Returns the chain IDs of every image in the table or in use, from the lowest.
-fn chains(images: &Images, table: &Table, used: &[Digest]) -> Vec<(Digest, Vec<Digest>)> {
+/// Diff IDs or chain IDs, from the lowest, by the ids of their images.
+type Layers = Vec<(Digest, Vec<Digest>)>;
+
+/// Returns the layers of every image in the table or in use.
+fn diff_ids(images: &Images, table: &Table, used: &[Digest]) -> Layers {
     let ids = table.records.iter().map(|record| &record.id);
     let others = used.iter().filter(|id| table.by_id(id).is_none());
-    let mut all: Vec<(Digest, Vec<Digest>)> = Vec::new();
+    let mut all = Layers::new();
     for id in ids.chain(others) {
         if all.iter().any(|(known, _)| known == id) {
             continue;
@@ -135,9 +196,15 @@ fn chains(images: &Images, table: &Table, used: &[Digest]) -> Vec<(Digest, Vec<D
         // One that cannot be read needs nothing that could be named.
         let image = images.by_id_alone(id);
         let layers = image.map(|image| image.config.rootfs.diff_ids);
-        all.push((id.clone(), chain_ids(&layers.unwrap_or_default())));
+        all.push((id.clone(), layers.unwrap_or_default()));
     }
     all
+}
+
+/// Returns the chain IDs of images whose diff IDs these are.
+fn chains(layers: &Layers) -> Layers {
+    let chain = |(id, layers): &(Digest, Vec<Digest>)| (id.clone(), chain_ids(layers));
+    layers.iter().map(chain).collect()
 }
 
 /// The rules, on a table in memory.
@@ -145,7 +212,7 @@ struct Plan<'a> {
     table: &'a mut Table,
     uses: Vec<Use>,
     /// Chain IDs per image.
-    chains: Vec<(Digest, Vec<Digest>)>,
+    chains: Layers,
 }
 
 /// What is in the way of deleting an image.
@@ -218,6 +285,11 @@ impl Plan<'_> {
         }
         self.delete(&id, (strict(true), quiet), options.parents, &mut steps)?;
         Ok(steps)
+    }
+
+    fn prune_all(&mut self, candidates: &[Digest], all: bool) -> Vec<Removed> {
+        let steps = candidates.iter().flat_map(|id| self.prune(id, all));
+        steps.collect()
     }
 
     /// Removes one image if the rules of prune allow it; what is in the way leaves it as it is.

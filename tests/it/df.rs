@@ -91,3 +91,81 @@ fn prune_asks_first() {
     sandbox.feed(&["system", "prune"], b"y\n").ok();
     assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
 }
+
+/// What a prune says it has removed, without its titles and the sizes of a dry run.
+fn ids(text: &str) -> Vec<String> {
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("Total") && !line.ends_with(':'));
+    let ids = lines.map(|line| line.split("  ").next().unwrap().trim().to_owned());
+    ids.collect()
+}
+
+fn total(text: &str) -> &str {
+    text.lines().last().unwrap().rsplit(' ').next().unwrap()
+}
+
+#[test]
+fn a_dry_run_tells_what_would_go_and_removes_nothing() {
+    let sandbox = Sandbox::new();
+    let script = "head -c 3000 /dev/zero > /file; head -c 5000 /dev/zero > /data/file";
+    let run = [
+        "run", "--name", "old", "-v", "/data", "busybox", "sh", "-c", script,
+    ];
+    sandbox.ok(&run);
+    sandbox.ok(&["run", "-d", "--name", "kept", "busybox", "sleep", "1000"]);
+    sandbox.ok(&["commit", "old"]);
+    sandbox.ok(&["commit", "old", "other:1"]);
+    sandbox.ok(&["network", "create", "--internal", "unused"]);
+    sandbox.ok(&["volume", "create", "named"]);
+    let state = || {
+        [
+            &["ps", "-aq", "--no-trunc"][..],
+            &["volume", "ls", "-q"],
+            &["network", "ls", "-q"],
+            &["images", "-aq", "--no-trunc"],
+            &["system", "df"],
+        ]
+        .map(|args| sandbox.ok(args))
+    };
+    let before = state();
+    for prune in [
+        &["container", "prune"][..],
+        &["volume", "prune"],
+        &["volume", "prune", "-a"],
+        &["network", "prune"],
+        &["image", "prune"],
+        &["image", "prune", "-a"],
+        &["system", "prune", "-a", "--volumes"],
+    ] {
+        // It asks nothing, whether with -f or without.
+        let dry = sandbox.ok(&[prune, &["--dry-run"]].concat());
+        assert_eq!(sandbox.ok(&[prune, &["--dry-run", "-f"]].concat()), dry);
+        assert!(
+            dry.contains("that would be deleted:") || dry.ends_with(" 0B"),
+            "{dry}"
+        );
+        assert_eq!(state(), before, "{prune:?}");
+    }
+    let dry = sandbox.ok(&["container", "prune", "--dry-run"]);
+    assert!(
+        dry.ends_with("       3kB  old\n\nTotal space that would be reclaimed: 3kB"),
+        "{dry}"
+    );
+    let none = ["container", "prune", "--dry-run", "--filter", "label=x"];
+    assert_eq!(sandbox.ok(&none), "Total space that would be reclaimed: 0B");
+    sandbox
+        .aril(&["image", "prune", "--dry-run", "--filter", "nothing=x"])
+        .fails(1, "invalid filter 'nothing'");
+    // What it says is what is done.
+    for prune in [
+        &["image", "prune"][..],
+        &["system", "prune", "-a", "--volumes"],
+    ] {
+        let dry = sandbox.ok(&[prune, &["--dry-run"]].concat());
+        let done = sandbox.ok(&[prune, &["-f"]].concat());
+        assert_eq!(ids(&dry), ids(&done), "{dry}\n{done}");
+        assert_eq!(total(&dry), total(&done), "{dry}\n{done}");
+    }
+    assert_eq!(sandbox.ok(&["volume", "ls", "-q"]), "named");
+}

@@ -47,9 +47,12 @@ pub struct FilterArgs {
     pub filter: Vec<Option<Filter>>,
 }
 
-/// `--filter` of `prune`, which has no letter of its own, and `--force`.
+/// Options of every `prune`; `--filter` has no letter of its own.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PruneArgs {
+    /// Show what would be removed and how much room that makes, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Remove only what fulfils a condition (until=TIME, label=NAME)
     #[arg(long, value_name = "filter", value_parser = values::filter)]
     pub filter: Vec<Option<Filter>>,

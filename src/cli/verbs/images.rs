@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::{confirmed, engine, filters};
+use super::{confirmed, engine, filters, propose};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::images::{ImagePruneArgs, RmiArgs, TagArgs};
 use crate::cli::face::Failed;
 use crate::cli::human::size::bytes_decimal;
 use crate::cli::output;
 use crate::docker::image::Removed;
-use crate::engine::images;
+use crate::engine::{images, prune};
 use crate::error;
 use crate::image::remove::RemoveOptions;
 use crate::oci::reference::Reference;
@@ -93,6 +93,10 @@ pub fn rmi(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
 /// `image prune`
 pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: ImagePruneArgs = command::arguments(matches)?;
+    if arguments.prune.dry_run {
+        let filters = filters(&arguments.prune.filter)?;
+        return propose::images(context, arguments.all, &filters);
+    }
     let warning = if arguments.all {
         "WARNING! This will remove all images without at least one container associated to them."
     } else {
@@ -102,7 +106,7 @@ pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed
         return Ok(0);
     }
     let engine = engine(context)?;
-    let removal = images::prune(&engine, arguments.all, &filters(&arguments.prune.filter)?)
+    let removal = prune::images(&engine, arguments.all, &filters(&arguments.prune.filter)?)
         .map_err(Failed::engine)?;
     let text = deleted(&removal.steps);
     let bytes = i64::try_from(removal.reclaimed).unwrap_or(i64::MAX);

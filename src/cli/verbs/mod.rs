@@ -19,6 +19,7 @@ pub mod mirror;
 pub mod monitor;
 pub mod network;
 pub mod port;
+mod propose;
 pub mod prune;
 pub mod pull;
 pub mod push;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::{confirmed, each, engine, filters};
+use super::{confirmed, each, engine, filters, propose};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::PruneArgs;
 use crate::cli::commands::network::{
@@ -15,7 +15,7 @@ use crate::cli::output;
 use crate::cli::rows::networks as rows;
 use crate::cli::values::List;
 use crate::docker::network::{EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network};
-use crate::engine::networks;
+use crate::engine::{networks, prune};
 use crate::error;
 use crate::network::ipam::Subnet;
 
@@ -201,13 +201,17 @@ pub fn disconnect(context: &Context, matches: &clap::ArgMatches) -> Result<u8, F
 /// `network prune`
 pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: PruneArgs = command::arguments(matches)?;
+    let filters = filters(&arguments.filter)?;
+    if arguments.dry_run {
+        return propose::networks(context, &filters);
+    }
     let warning =
         "WARNING! This will remove all custom networks not used by at least one container.";
     if !arguments.force && !confirmed(warning)? {
         return Ok(0);
     }
     let engine = engine(context)?;
-    let removed = networks::prune(&engine, &filters(&arguments.filter)?).map_err(Failed::engine)?;
+    let removed = prune::networks(&engine, &filters).map_err(Failed::engine)?;
     if !removed.is_empty() {
         output::out(&format!("Deleted Networks:\n{}\n\n", removed.join("\n")))?;
     }

@@ -2,23 +2,27 @@
 
 use anyhow::Result;
 
-use super::{confirmed, engine, filters, images, volume};
+use super::{confirmed, engine, filters, images, propose, volume};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::PruneArgs;
 use crate::cli::commands::system::SystemPruneArgs;
 use crate::cli::face::Failed;
 use crate::cli::output;
-use crate::engine::{images as engine_images, lifecycle, networks, volumes};
+use crate::engine::prune;
 use crate::error;
 
 /// `container prune`
 pub fn containers(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: PruneArgs = command::arguments(matches)?;
+    let filters = filters(&arguments.filter)?;
+    if arguments.dry_run {
+        return propose::containers(context, &filters);
+    }
     if !arguments.force && !confirmed("WARNING! This will remove all stopped containers.")? {
         return Ok(0);
     }
     let engine = engine(context)?;
-    let pruned = lifecycle::prune(&engine, &filters(&arguments.filter)?).map_err(Failed::engine)?;
+    let pruned = prune::containers(&engine, &filters).map_err(Failed::engine)?;
     output::out(&report(
         "Deleted Containers:",
         &pruned.removed,
@@ -36,22 +40,25 @@ pub fn system(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
             "ERROR: The \"until\" filter is not supported with \"--volumes\"",
         )));
     }
+    let filters = filters(given)?;
+    if arguments.prune.dry_run {
+        return propose::system(context, &arguments, &filters);
+    }
     if !arguments.prune.force && !confirmed(&warning(&arguments))? {
         return Ok(0);
     }
     let engine = engine(context)?;
-    let filters = filters(given)?;
-    let containers = lifecycle::prune(&engine, &filters).map_err(Failed::engine)?;
+    let containers = prune::containers(&engine, &filters).map_err(Failed::engine)?;
     output::out(&removed("Deleted Containers:", &containers.removed))?;
     let mut bytes = containers.bytes;
-    let names = networks::prune(&engine, &filters).map_err(Failed::engine)?;
+    let names = prune::networks(&engine, &filters).map_err(Failed::engine)?;
     output::out(&removed("Deleted Networks:", &names))?;
     if arguments.volumes {
-        let volumes = volumes::prune(&engine, &filters).map_err(Failed::engine)?;
+        let volumes = prune::volumes(&engine, &filters).map_err(Failed::engine)?;
         output::out(&removed("Deleted Volumes:", &volumes.removed))?;
         bytes += volumes.bytes;
     }
-    let images = engine_images::prune(&engine, arguments.all, &filters).map_err(Failed::engine)?;
+    let images = prune::images(&engine, arguments.all, &filters).map_err(Failed::engine)?;
     output::out(&images::deleted(&images.steps))?;
     bytes += images.reclaimed;
     output::out(&format!(

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::{confirmed, each, engine, filters};
+use super::prune::report;
+use super::{confirmed, each, engine, filters, propose};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::volume::{VolumeCreateArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs};
 use crate::cli::face::Failed;
@@ -10,7 +11,7 @@ use crate::cli::human::size::bytes_decimal;
 use crate::cli::output;
 use crate::cli::rows::volumes as rows;
 use crate::docker::system::VolumeCreate;
-use crate::engine::volumes;
+use crate::engine::{prune, volumes};
 use crate::error;
 
 /// `volume create`
@@ -65,6 +66,13 @@ pub fn rm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
 /// `volume prune`
 pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: VolumePruneArgs = command::arguments(matches)?;
+    let mut filters = filters(&arguments.prune.filter)?;
+    if arguments.all {
+        filters.add("all", "true");
+    }
+    if arguments.prune.dry_run {
+        return propose::volumes(context, &filters);
+    }
     let warning = if arguments.all {
         "WARNING! This will remove all volumes not used by at least one container."
     } else {
@@ -74,16 +82,8 @@ pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed
         return Ok(0);
     }
     let engine = engine(context)?;
-    let mut filters = filters(&arguments.prune.filter)?;
-    if arguments.all {
-        filters.add("all", "true");
-    }
-    let pruned = volumes::prune(&engine, &filters).map_err(Failed::engine)?;
-    output::out(&super::prune::report(
-        "Deleted Volumes:",
-        &pruned.removed,
-        pruned.bytes,
-    ))?;
+    let pruned = prune::volumes(&engine, &filters).map_err(Failed::engine)?;
+    output::out(&report("Deleted Volumes:", &pruned.removed, pruned.bytes))?;
     Ok(0)
 }
 
