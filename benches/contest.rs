@@ -109,7 +109,7 @@ fn prepare_machine(dir: &Path, work: &Path) -> Result<()> {
 /// Mounts the host's hierarchies, which are below `cgroups`, where programs look for them.
 ///
 /// Those of v1 get a directory of ours around them: podman makes folders there for controllers that the host has not, which
-/// are files like any others and would stay.
+/// are files like any others and would stay. The tree of v2 stays out: with it beside v1, crun does not start.
 fn mount_cgroups(cgroups: &Path) -> Result<()> {
     let top = Path::new("/sys/fs/cgroup");
     if cgroups.join("cgroup.controllers").exists() {
@@ -118,6 +118,9 @@ fn mount_cgroups(cgroups: &Path) -> Result<()> {
     command("mount", &["-t", "tmpfs", "tmpfs", path(top)?])?;
     for entry in fs::read_dir(cgroups)? {
         let entry = entry?;
+        if entry.path().join("cgroup.controllers").exists() {
+            continue;
+        }
         let place = top.join(entry.file_name());
         if entry.file_type()?.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(entry.path())?, &place)?;
@@ -163,6 +166,8 @@ pub(crate) struct Contender {
     environment: Vec<(&'static str, PathBuf)>,
     /// Options of `run` and `create`.
     run_options: Vec<String>,
+    /// Options of `rm`, so that nobody waits for a program that ignores SIGTERM.
+    remove_options: &'static [&'static str],
     /// Options of `pull` and `push`, for a registry without TLS on the loopback device.
     registry_options: &'static [&'static str],
     /// Killed with the namespace.
@@ -177,6 +182,9 @@ impl Contender {
         command.arg(verb);
         if *verb == "run" || *verb == "create" {
             command.args(&self.run_options);
+        }
+        if *verb == "rm" {
+            command.args(self.remove_options);
         }
         if *verb == "pull" || *verb == "push" {
             command.args(self.registry_options);
@@ -203,6 +211,7 @@ fn contenders(work: &Path) -> Result<Vec<Contender>> {
             ("ARIL_RUN", "/run/aril".into()),
         ],
         run_options: Vec::new(),
+        remove_options: &[],
         registry_options: &[],
         _daemon: None,
     };
@@ -256,6 +265,7 @@ fn docker(work: &Path) -> Result<Contender> {
         options: vec!["-H".to_owned(), "unix:///run/docker.sock".to_owned()],
         environment: Vec::new(),
         run_options: Vec::new(),
+        remove_options: &[],
         registry_options: &[],
         _daemon: daemon,
     };
@@ -275,15 +285,10 @@ fn docker(work: &Path) -> Result<Contender> {
 
 fn podman(work: &Path) -> Result<Contender> {
     let config = work.join("containers.conf");
-    // Its own runtime does not start on hosts with both versions of cgroups.
-    let is_v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    let runtime = if is_v2 { "crun" } else { "runc" };
     fs::write(
         &config,
-        format!(
-            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
-             [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nruntime = \"{runtime}\"\n"
-        ),
+        "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
+         [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nruntime = \"crun\"\n",
     )?;
     let podman = Contender {
         version: String::new(),
@@ -299,6 +304,7 @@ fn podman(work: &Path) -> Result<Contender> {
         .to_vec(),
         environment: vec![("CONTAINERS_CONF", config)],
         run_options: vec![format!("--cgroup-parent=/{CGROUP}")],
+        remove_options: &["--time=0"],
         registry_options: &["--tls-verify=false"],
         _daemon: None,
     };

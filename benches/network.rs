@@ -91,7 +91,7 @@ fn starts(bench: &Bench) {
     }
 }
 
-/// What each step adds to a start and to an end, one way after the other, so that what disturbs one disturbs all.
+/// What each step adds to a start, and to a start and an end, one way after the other, so that what disturbs one disturbs all.
 fn added(bench: &Bench) -> Result<()> {
     const NAME: &str = "what networks add";
     if !bench.wants(NAME) {
@@ -107,31 +107,32 @@ fn added(bench: &Bench) -> Result<()> {
         ),
     ];
     println!(
-        "{NAME}, {} rounds: medians of start and end in ms",
+        "{NAME}, {} rounds: medians of run -d, rm -f, run --rm in ms",
         bench.rounds
     );
     for contender in &bench.contenders {
         contender.run(&["network", "create", "front"])?;
-        let mut starts = vec![Vec::new(); ways.len()];
-        let mut ends = starts.clone();
+        let mut times = vec![[const { Vec::new() }; 3]; ways.len()];
         // The first round warms up.
         for round in 0..=bench.rounds {
             for turn in 0..ways.len() {
                 let number = (turn + round) % ways.len();
-                let began = Instant::now();
-                contender.run(&start("one", ways[number].1))?;
-                let started = began.elapsed();
-                let began = Instant::now();
-                contender.run(&["rm", "-f", "one"])?;
-                if round > 0 {
-                    starts[number].push(started.as_secs_f64() * 1000.0);
-                    ends[number].push(began.elapsed().as_secs_f64() * 1000.0);
+                let options = ways[number].1;
+                let whole = [&["run", "--rm"], options, &[IMAGE, "true"]].concat();
+                let steps = [start("one", options), vec!["rm", "-f", "one"], whole];
+                for (step, times) in steps.iter().zip(&mut times[number]) {
+                    let began = Instant::now();
+                    contender.run(step)?;
+                    if round > 0 {
+                        times.push(began.elapsed().as_secs_f64() * 1000.0);
+                    }
                 }
             }
         }
-        for (number, (way, _)) in ways.iter().enumerate() {
-            let (started, ended) = (median(&mut starts[number]), median(&mut ends[number]));
-            println!("  {:8} {way:20} {started:8.1} {ended:8.1}", contender.name);
+        for ((way, _), times) in ways.iter().zip(&mut times) {
+            let [start, end, whole] = times.each_mut().map(|times| median(times));
+            let name = contender.name;
+            println!("  {name:8} {way:20} {start:8.1} {end:8.1} {whole:8.1}");
         }
     }
     Ok(())
@@ -193,10 +194,11 @@ fn traffic(bench: &Bench) -> Result<()> {
     println!("{NAME}, best of {TRIES}: Gbit/s, round trip µs, connection µs");
     for contender in &bench.contenders {
         contender.run(&start("web", &["-p", "8080:80"]))?;
-        if let Err(error) = measure_traffic(contender) {
+        let measured = measure_traffic(contender);
+        contender.run(&["rm", "-f", "web"])?;
+        if let Err(error) = measured {
             println!("  {:8} {error:#}", contender.name);
         }
-        contender.run(&["rm", "-f", "web"])?;
     }
     Ok(())
 }
@@ -222,8 +224,13 @@ fn measure_traffic(contender: &Contender) -> Result<()> {
         ("direct", format!("{own}:80")),
         ("by the host's", "10.99.0.1:8080".to_owned()),
         ("by 127.0.0.1", "127.0.0.1:8080".to_owned()),
+        ("by ::1", "[::1]:8080".to_owned()),
     ] {
         let to: SocketAddr = address.parse()?;
+        if let Err(error) = TcpStream::connect(to) {
+            println!("  {:8} {way:16} {error}", contender.name);
+            continue;
+        }
         let best = |measure: fn(SocketAddr) -> Result<f64>, better: fn(f64, f64) -> f64| {
             let mut best = measure(to)?;
             for _ in 1..TRIES {

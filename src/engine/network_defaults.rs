@@ -4,7 +4,7 @@
 //! bip fixed-cidr default-gateway (and their IPv6 counterparts)      subnet, range and ways out of the default network
 //! icc ip ip-masq mtu host-gateway-ip(s)                            options of the default network
 //! default-address-pools default-network-opts                       all new networks
-//! iptables ip-forward                                              all, the default one and new ones
+//! iptables ip-forward userland-proxy                               all, the default one and new ones
 //! ```
 
 use std::collections::BTreeMap;
@@ -167,6 +167,9 @@ fn options_for_all(settings: &Settings) -> Vec<(&'static str, &'static str)> {
         options.push((record::OPTION_RULES, "false"));
         options.push((record::OPTION_PUBLISH, "proxy"));
     }
+    if settings.userland_proxy == Some(true) {
+        options.push((record::OPTION_LOOPBACK, "proxy"));
+    }
     if settings.ip_forward == Some(false) {
         options.push((record::OPTION_FORWARD, "false"));
     }
@@ -267,7 +270,7 @@ mod tests {
     #[test]
     fn switches_become_options() {
         let text = r#"{"iptables": false, "ip-forward": false, "icc": false, "mtu": 1400,
-            "host-gateway-ip": "192.0.2.1", "host-gateway-ips": ["192.0.2.1", "2001:db8::1"]}"#;
+            "host-gateway-ip": "192.0.2.1", "host-gateway-ips": ["192.0.2.1", "2001:db8::1"], "userland-proxy": true}"#;
         let defaults = defaults(text).unwrap();
         let of_default: Vec<String> = defaults
             .bridge
@@ -281,11 +284,12 @@ mod tests {
                 "aril.firewall=false",
                 "aril.forward=false",
                 "aril.host_gateway=192.0.2.1,2001:db8::1",
+                "aril.loopback=proxy",
                 "aril.publish=proxy",
                 "com.docker.network.bridge.enable_icc=false",
                 "com.docker.network.driver.mtu=1400",
             ]
         );
-        assert_eq!(defaults.options["bridge"].len(), 3);
+        assert_eq!(defaults.options["bridge"].len(), 4);
     }
 }

@@ -244,6 +244,18 @@ fn forward(bridge: &str, uplinks: &[Uplink], ipv6: bool) {
     turn_on(sysctl("ipv6", "all", "forwarding"));
 }
 
+/// Lets the host's loopback be the source and the destination of what passes through a bridge; returns whether that is so.
+///
+/// The rules of networks and of published ports see to it that it is nothing but answers.
+pub fn route_loopback(bridge: &str) -> bool {
+    let path = sysctl("ipv4", bridge, "route_localnet");
+    if !is_on(&path) {
+        // Of a file system of the kernel that may not be written to, as in containers, the proxy is independent.
+        write_quietly(&path, "1");
+    }
+    is_on(&path)
+}
+
 /// Returns the addresses that a container reaches the host by: what the administrator says, else those of the host in
 /// `network`.
 pub fn host_gateways(network: &Record) -> Result<Vec<IpAddr>> {

@@ -39,6 +39,8 @@ const OPTION_MACVLAN_MODE: &str = "macvlan_mode";
 const OPTION_IPVLAN_FLAG: &str = "ipvlan_flag";
 /// Leaves published ports to the proxy: no rule sends packets past the firewall of the host.
 pub const OPTION_PUBLISH: &str = "aril.publish";
+/// `proxy`: connections to the host's loopback are left to the proxy, as docker does.
+pub const OPTION_LOOPBACK: &str = "aril.loopback";
 /// `false`: its bridge has no rules at all; who set it so writes them.
 pub const OPTION_RULES: &str = "aril.firewall";
 /// `false`: forwarding is as the host has it.
@@ -186,6 +188,13 @@ impl Record {
     /// Returns whether published ports are left to the proxy.
     pub fn publishes_by_proxy(&self) -> bool {
         self.option(OPTION_PUBLISH) == Some("proxy")
+    }
+
+    /// Returns whether rules, where they can, send connections to the host's loopback on to containers.
+    pub fn sends_loopback(&self) -> bool {
+        self.driver() == Driver::Bridge
+            && self.has_rules()
+            && self.option(OPTION_LOOPBACK) != Some("proxy")
     }
 
     /// Returns the network as its rules see it.

@@ -133,10 +133,7 @@ const KEYS: &[(&str, Treatment)] = &[
     ("tlscert", Pointless),
     ("tlskey", Pointless),
     ("tlsverify", Pointless),
-    (
-        "userland-proxy",
-        Ignored("published ports are served on loopback in any case"),
-    ),
+    ("userland-proxy", Honoured),
     (
         "userland-proxy-path",
         Ignored("ports are published without a program of docker's"),

@@ -131,7 +131,7 @@ pub struct Settings {
     pub ipv6: bool,
     /// Largest packet of the default bridge, bytes; 0 means the host's.
     pub mtu: u32,
-    /// Whether published ports are served on loopback by a proxy; nothing means yes.
+    /// Whether published ports are served on loopback by a proxy; nothing means where rules cannot.
     pub userland_proxy: Option<bool>,
     /// The file all this is from; nothing if there is none.
     #[serde(skip)]
@@ -566,10 +566,7 @@ mod tests {
             ]
         );
         let settings = read(r#"{"userland-proxy": false, "ip6tables": true}"#).unwrap();
-        assert_eq!(
-            settings.ignored,
-            ["userland-proxy has no effect: published ports are served on loopback in any case"]
-        );
+        assert_eq!(settings.ignored, [] as [&str; 0]);
         let settings = read(r#"{"userns-remap": "default", "selinux-enabled": false}"#).unwrap();
         let error = settings.check_isolation().unwrap_err();
         assert!(error::is(&error, error::Kind::Unavailable));

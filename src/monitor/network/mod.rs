@@ -283,13 +283,19 @@ impl Networking {
                     port: binding.port,
                 })
             });
+            let ports: Vec<Published> = ports.collect();
+            let asks = |port: &Published| port.host.is_unspecified() || port.host.is_loopback();
+            let by_rules = main.network.sends_loopback()
+                && ports.iter().any(|port| port.host.is_ipv4() && asks(port));
+            let bridge = &main.network.bridge;
             let publication = Publication {
+                loopback: (by_rules && bridge::route_loopback(bridge)).then(|| bridge.clone()),
                 bridges: self
                     .endpoints
                     .iter()
                     .map(|endpoint| endpoint.network.bridge.clone())
                     .collect(),
-                ports: ports.collect(),
+                ports,
             };
             self.published = self.add_rules(record, &publication)?;
         }

@@ -72,6 +72,8 @@ pub enum Hook {
 /// What a base chain is for: its type and its place among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainKind {
+    /// To drop before connections are known; priority -300.
+    Raw,
     /// To drop and to accept; priority 0.
     Filter,
     /// To change destinations; priority -100.
@@ -201,6 +203,7 @@ impl Transaction {
     /// Makes a base chain that must not be there yet; packets that no rule decides on are accepted.
     pub fn make_chain(&mut self, table: Table<'_>, name: &str, hook: Hook, kind: ChainKind) {
         let (kind, priority): (_, i32) = match kind {
+            ChainKind::Raw => ("filter", -300),
             ChainKind::Filter => ("filter", 0),
             ChainKind::DestinationNat => ("nat", -100),
             ChainKind::SourceNat => ("nat", 100),

@@ -1,11 +1,12 @@
 //! Who reaches a published port from where, and what others' firewalls do to it.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use super::place::Echo;
 use super::place::Place::{Container, Host, Router};
-use super::{Lan, ip};
+use super::{Lan, NEVER, ip};
 use crate::sandbox::{PATIENCE, wait_until};
 
 /// Lets packets between ports of a bridge pass through the host's firewall, or not.
@@ -78,7 +79,9 @@ fn datagrams_are_answered_from_the_address_that_was_asked() {
 #[test]
 fn many_connections_pass_through_the_proxy_at_once() {
     let lan = Lan::new();
-    lan.sleeper("web", &["-p", "8080:80"]);
+    lan.sandbox
+        .ok(&["network", "create", "-o", "aril.loopback=proxy", "net"]);
+    lan.sleeper("web", &["-p", "8080:80", "--network", "net"]);
     let web = Echo::new(&lan, Container("web"), 80);
     let to: SocketAddr = "127.0.0.1:8080".parse().unwrap();
     lan.at(Host, || {
@@ -110,6 +113,101 @@ fn many_connections_pass_through_the_proxy_at_once() {
         read.unwrap_err().kind()
     });
     assert_eq!(refused, ErrorKind::ConnectionReset);
+}
+
+/// After which TCP sends the first packet of a connection once more.
+const RETRANSMISSION: Duration = Duration::from_secs(1);
+/// What a network whose rules send loopback says of its bridge.
+const ROUTES_LOOPBACK: &str = "/proc/sys/net/ipv4/conf/aril0/route_localnet";
+
+#[test]
+fn loopback_is_sent_on_by_rules_whatever_the_host_filters() {
+    let lan = Lan::new();
+    lan.sleeper("web", &["-p", "8080:80", "-p", "127.0.0.1:8081:80/udp"]);
+    assert_eq!(lan.sandbox.shell(&format!("cat {ROUTES_LOOPBACK}")), "1");
+    let to: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+    // Unlike a proxy, rules let the client see that nobody listens.
+    let refused = lan.at(Host, || TcpStream::connect_timeout(&to, PATIENCE));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let _web = Echo::new(&lan, Container("web"), 80);
+    for filter in 0..=2 {
+        lan.sandbox.shell(&format!(
+            "for file in /proc/sys/net/ipv4/conf/*/rp_filter; do echo {filter} > $file; done"
+        ));
+        assert_eq!(lan.peer(Host, "127.0.0.1:8080"), "172.17.0.1", "{filter}");
+        assert_eq!(lan.peer(Host, "127.9.9.9:8080"), "172.17.0.1", "{filter}");
+        assert_eq!(
+            lan.udp_peer(Host, "127.0.0.1:8081"),
+            "172.17.0.1",
+            "{filter}"
+        );
+    }
+    // Thousands one after the other, and none waits for a packet that was lost.
+    let waits = lan.at(Host, || {
+        let ask = |_| {
+            let began = Instant::now();
+            let mut stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            began.elapsed()
+        };
+        let times = (0..3000).map(ask);
+        times.filter(|time| *time >= RETRANSMISSION).count()
+    });
+    // A busy machine may make one wait for other reasons.
+    assert!(waits < 3, "{waits} of 3000");
+}
+
+/// Lets a container send packets for the host's loopback to the host, as a program with the right to send raw ones can;
+/// returns whether it gets at `port` there.
+fn reaches_loopback(lan: &Lan, container: &str, gateway: &str, port: u16) -> bool {
+    lan.at(Container(container), || {
+        ip("address del 127.0.0.1/8 dev lo");
+        ip(&format!("route add 127.0.0.0/8 via {gateway} dev eth0"));
+    });
+    let pid = lan.sandbox.inspect(container, "{{.State.Pid}}");
+    lan.sandbox.shell(&format!(
+        "nsenter -t {pid} -n sh -c 'echo 1 | tee /proc/sys/net/ipv4/conf/*/route_localnet' > /dev/null"
+    ));
+    let to = SocketAddr::from(([127, 0, 0, 1], port));
+    lan.at(Container(container), || {
+        TcpStream::connect_timeout(&to, NEVER).is_ok()
+    })
+}
+
+#[test]
+fn containers_do_not_get_at_the_loopback_of_the_host() {
+    let lan = Lan::new();
+    let sandbox = &lan.sandbox;
+    let listener = sandbox.inside(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = listener.local_addr().unwrap().port();
+    // What the attack is, where nothing stops it.
+    let bare = "network create --subnet 10.7.0.0/24 -o aril.firewall=false -o com.docker.network.bridge.name=bare bare";
+    sandbox.ok(&bare.split(' ').collect::<Vec<_>>());
+    lan.sleeper("free", &["--network", "bare"]);
+    sandbox.shell("echo 1 > /proc/sys/net/ipv4/conf/bare/route_localnet");
+    assert!(reaches_loopback(&lan, "free", "10.7.0.1", port));
+    lan.sleeper("web", &["-p", "8080:80"]);
+    assert_eq!(sandbox.shell(&format!("cat {ROUTES_LOOPBACK}")), "1");
+    assert!(!reaches_loopback(&lan, "web", "172.17.0.1", port));
+    for command in ["nft flush ruleset", "nft delete table inet aril"] {
+        // Its own table stays, and the other comes back.
+        sandbox.shell(command);
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        let reached = lan.at(Container("web"), || {
+            TcpStream::connect_timeout(&to, NEVER).is_ok()
+        });
+        assert!(!reached, "after {command}");
+        wait_until("the shared rules are back", || {
+            let tables = sandbox.shell("nft list tables");
+            tables.lines().any(|table| table == "table inet aril")
+        });
+    }
+    // When nobody publishes any more, the rules for all are enough.
+    lan.sleeper("other", &[]);
+    sandbox.ok(&["rm", "-f", "web"]);
+    assert!(!reaches_loopback(&lan, "other", "172.17.0.1", port));
+    sandbox.ok(&["rm", "-f", "free"]);
+    sandbox.ok(&["network", "rm", "bare"]);
 }
 
 #[test]

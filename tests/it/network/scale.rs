@@ -104,7 +104,7 @@ fn starts_do_not_become_slower_and_leave_nothing() {
     assert_eq!(sandbox.shell("nft list tables"), "table inet aril");
     assert_eq!(
         sandbox.shell("nft list table inet aril | grep -c chain"),
-        "2"
+        "3"
     );
     let left = sandbox.shell(&format!(
         "find {}/networks/*/leases {}/networks/*/names -mindepth 1 | wc -l",

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! table inet aril            one for all, made with the first network; others may flush it, the next start makes it again
+//!   chain guard              nothing from a bridge is for the host's loopback
 //!   chain forward            who may send to whom
 //!   chain nat-BRIDGE         one per network: addresses of its way out
 //! table inet aril-ID         one per container that publishes ports; belongs to a socket of its monitor and ends with it,
 //!   map … , prerouting, output     however that ends, and no flush of others touches it (kernel 5.12)
 //! ```
 //!
-//! What comes for 127.0.0.1 or ::1, from the network of the container itself, or by IPv6 to a container without it, is not
-//! sent on here: it reaches the listening socket that the monitor holds, and with it the proxy.
+//! What comes for ::1, from the network of the container itself, or by IPv6 to a container without it, is not sent on here:
+//! it reaches the listening socket that the monitor holds, and with it the proxy.
 
 use std::net::IpAddr;
 
@@ -23,6 +24,10 @@ use super::netlink::nft::{
 };
 use super::netlink::{Socket, is_refused};
 
+mod publication;
+
+pub use publication::{Publication, Published, publication_name, publish};
+
 /// The table of all networks.
 pub const SHARED: Table<'static> = Table {
     family: TableFamily::Inet,
@@ -35,6 +40,7 @@ const PAIRS: &str = "pairs";
 /// Bridges that nothing gets out of or into.
 const INTERNAL: &str = "internal";
 const FORWARD: &str = "forward";
+const GUARD: &str = "guard";
 /// IPS_DST_NAT, in the machine's order of bytes.
 const STATUS_DNAT: u32 = 1 << 5;
 /// Established and related, in the machine's order of bytes.
@@ -43,6 +49,9 @@ const STATE_KNOWN: u32 = 1 << 1 | 1 << 2;
 const LOCAL: u32 = 2;
 const FIRST: Register = 8;
 const KEY: Register = 16;
+/// Where the addresses of an IPv4 packet begin, in bytes.
+const SOURCE: u32 = 12;
+const DESTINATION: u32 = 16;
 
 /// A network as its rules see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +133,23 @@ fn is_family(family: Family) -> [Expression; 2] {
     ]
 }
 
+/// Goes on if the address at `offset` is in 127.0.0.0/8.
+fn is_loopback(offset: u32) -> [Expression; 4] {
+    let [family, is_ipv4] = is_family(Family::V4);
+    let first = Expression::Payload {
+        header: Header::Network,
+        offset,
+        length: 1,
+        to: FIRST,
+    };
+    let is_127 = Expression::Compare {
+        register: FIRST,
+        not: false,
+        value: vec![127],
+    };
+    [family, is_ipv4, first, is_127]
+}
+
 fn rule(parts: &[&[Expression]], end: Verdict) -> Vec<Expression> {
     let mut rule = parts.concat();
     rule.push(Expression::Verdict(end));
@@ -143,6 +169,12 @@ fn shared_table() -> Transaction {
         let value = &[];
         transaction.make_set(SHARED, &Set { name, key, value });
     }
+    transaction.make_chain(SHARED, GUARD, Hook::Prerouting, ChainKind::Raw);
+    let guard = [
+        &is_loopback(DESTINATION)[..],
+        &is_in(Meta::InputName, BRIDGES),
+    ];
+    transaction.add_rule(SHARED, GUARD, &rule(&guard, Verdict::Drop));
     transaction.make_chain(SHARED, FORWARD, Hook::Forward, ChainKind::Filter);
     let both = [
         Expression::Meta(Meta::InputName, FIRST),
@@ -198,7 +230,7 @@ fn network(network: &Network) -> Transaction {
 /// Goes on if the packet comes from `subnet`.
 fn is_source_of(subnet: Subnet) -> Vec<Expression> {
     let (family, offset, address) = match subnet.address {
-        IpAddr::V4(address) => (Family::V4, 12, address.octets().to_vec()),
+        IpAddr::V4(address) => (Family::V4, SOURCE, address.octets().to_vec()),
         IpAddr::V6(address) => (Family::V6, 8, address.octets().to_vec()),
     };
     let mut rule = is_family(family).to_vec();
@@ -251,177 +283,6 @@ pub fn remove(socket: &Socket, network: &Network) -> Result<()> {
         Err(error) if is_refused(&error, &[libc::ENOENT]) => Ok(()),
         done => done,
     }
-}
-
-/// A port of the host, and where it leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP.
-    pub protocol: u8,
-    /// Address of the host; unspecified means all of its family.
-    pub host: IpAddr,
-    /// Port of the host.
-    pub host_port: u16,
-    /// Address of the container, of the same family.
-    pub container: IpAddr,
-    /// Port of the container.
-    pub port: u16,
-}
-
-/// What leads to a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Publication {
-    /// Where packets of the container itself and its neighbours come in by: they are left to the proxy.
-    pub bridges: Vec<String>,
-    /// The ports.
-    pub ports: Vec<Published>,
-}
-
-/// Returns the table of a container's ports.
-pub fn publication_name(id: &str) -> String {
-    format!("aril-{}", &id[..12.min(id.len())])
-}
-
-/// The maps of one family: by port alone, and by address and port.
-const MAPS: [(Family, bool, &str); 4] = [
-    (Family::V4, false, "ports4"),
-    (Family::V4, true, "addresses4"),
-    (Family::V6, false, "ports6"),
-    (Family::V6, true, "addresses6"),
-];
-
-/// Returns the transaction that makes the table of a container's ports; nothing if none of them is for rules.
-///
-/// Ports on loopback addresses are not: they are the proxy's.
-pub fn publish(name: &str, publication: &Publication) -> Option<Transaction> {
-    let mut transaction = Transaction::default();
-    let table = Table {
-        family: TableFamily::Inet,
-        name,
-    };
-    transaction.make_table(table, true);
-    for (chain, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
-        transaction.make_chain(table, chain, hook, ChainKind::DestinationNat);
-    }
-    for bridge in &publication.bridges {
-        let own = rule(&[&is_name(Meta::InputName, bridge, false)], Verdict::Return);
-        transaction.add_rule(table, "prerouting", &own);
-    }
-    transaction.add_rule(table, "output", &to_loopback());
-    let mut any = false;
-    for (family, by_address, map) in MAPS {
-        let ports = publication.ports.iter().filter(|port| {
-            port.host.is_ipv4() == (family == Family::V4)
-                && port.host.is_unspecified() != by_address
-                && !port.host.is_loopback()
-                && port.container.is_ipv4() == port.host.is_ipv4()
-        });
-        let elements: Vec<Element> = ports.map(|port| element(port, by_address)).collect();
-        if elements.is_empty() {
-            continue;
-        }
-        any = true;
-        let address = match family {
-            Family::V4 => DataType::Ipv4,
-            Family::V6 => DataType::Ipv6,
-        };
-        let key = if by_address {
-            &[DataType::Protocol, address, DataType::Port][..]
-        } else {
-            &[DataType::Protocol, DataType::Port]
-        };
-        let value = &[address, DataType::Port];
-        let name = map;
-        transaction.make_set(table, &Set { name, key, value });
-        transaction.add_elements(table, map, &elements);
-        let rule = redirect(family, by_address, map);
-        for chain in ["prerouting", "output"] {
-            transaction.add_rule(table, chain, &rule);
-        }
-    }
-    any.then_some(transaction)
-}
-
-/// 127.0.0.0/8 stays on this machine whatever one does; the rule for ::1 would find nothing to send on.
-fn to_loopback() -> Vec<Expression> {
-    let mut rule = is_family(Family::V4).to_vec();
-    rule.push(Expression::Payload {
-        header: Header::Network,
-        offset: 16,
-        length: 1,
-        to: FIRST,
-    });
-    rule.push(Expression::Compare {
-        register: FIRST,
-        not: false,
-        value: vec![127],
-    });
-    rule.push(Expression::Verdict(Verdict::Return));
-    rule
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-fn element(port: &Published, by_address: bool) -> Element {
-    let host_port = port.host_port.to_be_bytes();
-    let host = octets(port.host);
-    let protocol = [port.protocol];
-    let key = if by_address {
-        concatenated(&[&protocol, &host, &host_port])
-    } else {
-        concatenated(&[&protocol, &host_port])
-    };
-    let value = concatenated(&[&octets(port.container), &port.port.to_be_bytes()]);
-    (key, Some(value))
-}
-
-/// What is for an address of this machine goes where the map says.
-fn redirect(family: Family, by_address: bool, map: &str) -> Vec<Expression> {
-    let (offset, length) = match family {
-        Family::V4 => (16, 4),
-        Family::V6 => (24, 16),
-    };
-    let mut rule = is_family(family).to_vec();
-    rule.push(Expression::DestinationType(FIRST));
-    rule.push(Expression::Compare {
-        register: FIRST,
-        not: false,
-        value: LOCAL.to_ne_bytes().to_vec(),
-    });
-    rule.push(Expression::Meta(Meta::Protocol, KEY));
-    let mut next = KEY + 1;
-    if by_address {
-        rule.push(Expression::Payload {
-            header: Header::Network,
-            offset,
-            length,
-            to: next,
-        });
-        next += length / 4;
-    }
-    rule.push(Expression::Payload {
-        header: Header::Transport,
-        offset: 2,
-        length: 2,
-        to: next,
-    });
-    rule.push(Expression::Lookup {
-        set: map.to_owned(),
-        key: KEY,
-        value: Some(FIRST),
-        not: false,
-    });
-    rule.push(Expression::Destination {
-        family,
-        address: FIRST,
-        port: Some(FIRST + length / 4),
-    });
-    rule
 }
 
 /// Returns the transaction that sends what programs of a container ask of the name server 127.0.0.11 to the ports on which
@@ -487,7 +348,7 @@ mod tests {
         String::from_utf8(listed.stdout).unwrap()
     }
 
-    fn check(name: &str, want: &str) {
+    pub(super) fn check(name: &str, want: &str) {
         let got = listed(name);
         let lines = |text: &str| -> Vec<String> {
             text.lines()
@@ -529,7 +390,7 @@ mod tests {
                 ..some_network()
             };
             ensure(&socket, &two).unwrap();
-            check("aril", include_str!("testdata/shared.nft"));
+            check("aril", include_str!("../testdata/shared.nft"));
             remove(&socket, &two).unwrap();
             remove(&socket, &two).unwrap();
             let left = listed("aril");
@@ -542,68 +403,12 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_published_ports_reads_as_meant_and_ends_with_its_socket() {
-        let port = |protocol, host: &str, host_port, container: &str| Published {
-            protocol,
-            host: host.parse().unwrap(),
-            host_port,
-            container: container.parse().unwrap(),
-            port: 80,
-        };
-        let publication = Publication {
-            bridges: vec!["br-one".to_owned()],
-            ports: vec![
-                port(6, "0.0.0.0", 8080, "10.1.0.2"),
-                port(17, "0.0.0.0", 8080, "10.1.0.2"),
-                port(6, "192.0.2.1", 8081, "10.1.0.2"),
-                port(6, "127.0.0.1", 8082, "10.1.0.2"),
-                port(6, "::", 8080, "fd00:1::2"),
-                port(6, "2001:db8::1", 8083, "fd00:1::2"),
-                port(6, "::", 8084, "10.1.0.2"),
-            ],
-        };
-        with_own_network(|| {
-            let socket = Socket::open(Protocol::Netfilter).unwrap();
-            publish("aril-x", &publication)
-                .unwrap()
-                .commit(&socket)
-                .unwrap();
-            check("aril-x", include_str!("testdata/published.nft"));
-            let flushed = Command::new("nft").args(["flush", "ruleset"]).status();
-            assert!(flushed.unwrap().success());
-            check("aril-x", include_str!("testdata/published.nft"));
-            drop(socket);
-            let gone = Command::new("nft")
-                .args(["list", "ruleset"])
-                .output()
-                .unwrap();
-            assert_eq!(gone.stdout, b"");
-        })
-        .unwrap();
-    }
-
-    #[test]
     fn the_table_of_the_name_server_reads_as_meant() {
         with_own_network(|| {
             let socket = Socket::open(Protocol::Netfilter).unwrap();
             name_server(30053, 30054, true).commit(&socket).unwrap();
-            check("aril-dns", include_str!("testdata/names.nft"));
+            check("aril-dns", include_str!("../testdata/names.nft"));
         })
         .unwrap();
-    }
-
-    #[test]
-    fn ports_on_loopback_are_the_proxys() {
-        let publication = Publication {
-            bridges: Vec::new(),
-            ports: vec![Published {
-                protocol: 6,
-                host: "127.0.0.1".parse().unwrap(),
-                host_port: 80,
-                container: "10.1.0.2".parse().unwrap(),
-                port: 80,
-            }],
-        };
-        assert!(publish("aril-x", &publication).is_none());
     }
 }
