@@ -42,6 +42,8 @@ pub enum Arguments {
     AtMost(usize),
     /// From the first to the second number.
     Between(usize, usize),
+    /// From the first to the second number, where docker takes exactly the first, and errors say so.
+    Extended(usize, usize),
 }
 
 impl Arguments {
@@ -54,6 +56,9 @@ impl Arguments {
         match self {
             Arguments::None if count > 0 => Some("accepts no arguments".to_owned()),
             Arguments::Exactly(wanted) if count != wanted => {
+                Some(format!("requires {}", some(wanted)))
+            }
+            Arguments::Extended(wanted, most) if !(wanted..=most).contains(&count) => {
                 Some(format!("requires {}", some(wanted)))
             }
             Arguments::AtLeast(least) if count < least => {
@@ -242,6 +247,9 @@ mod tests {
             (Arguments::Exactly(1), 0, Some("requires 1 argument")),
             (Arguments::Exactly(2), 1, Some("requires 2 arguments")),
             (Arguments::Exactly(2), 2, None),
+            (Arguments::Extended(1, 2), 0, Some("requires 1 argument")),
+            (Arguments::Extended(1, 2), 2, None),
+            (Arguments::Extended(1, 2), 3, Some("requires 1 argument")),
             (
                 Arguments::AtLeast(1),
                 0,

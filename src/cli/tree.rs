@@ -33,7 +33,7 @@ pub static ROOT: &[Node] = &[
     Command(&containers::COMMIT, Some(verbs::commit::run)),
     Command(&transfer::CP, Some(verbs::copy::run)),
     Command(&run::CREATE, Some(verbs::run::create)),
-    Command(&inspect::DIFF, Some(verbs::inspect::diff)),
+    Command(&inspect::DIFF, Some(verbs::diff::run)),
     Command(&system::EVENTS, Some(verbs::events::run)),
     Command(&processes::EXEC, Some(verbs::exec::exec)),
     Command(&transfer::EXPORT, Some(verbs::transfer::export)),
@@ -92,7 +92,7 @@ static CONTAINER: Group = Group {
         Command(&containers::COMMIT, Some(verbs::commit::run)),
         Command(&transfer::CP, Some(verbs::copy::run)),
         Command(&run::CREATE, Some(verbs::run::create)),
-        Command(&inspect::DIFF, Some(verbs::inspect::diff)),
+        Command(&inspect::DIFF, Some(verbs::diff::run)),
         Command(&processes::EXEC, Some(verbs::exec::exec)),
         Command(&transfer::EXPORT, Some(verbs::transfer::export)),
         Command(

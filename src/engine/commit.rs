@@ -1,7 +1,7 @@
 //! From a container's changes to a new image, and what those changes are.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use super::{Engine, images, lifecycle};
 use crate::container::{Container, Phase, merge};
 use crate::docker::system::DOCKER_VERSION;
 use crate::image::create::{NewImage, create};
+use crate::image::diff::content::{Detail, details};
 use crate::image::diff::{self, Change, Changed};
 use crate::image::gc::Lease;
 use crate::image::{change, snapshot};
@@ -100,11 +101,39 @@ pub fn commit(engine: &Engine, container: &Container, options: &CommitOptions) -
 
 /// Returns what a container has changed, sorted by path.
 pub fn diff(engine: &Engine, container: &Container) -> Result<Vec<Change>> {
+    of_changed(engine, container, diff::changes)
+}
+
+/// Calls `each` for everything that a container has changed, sorted by path, with what is different there; with `path` only
+/// for what is at or below it. The error is of kind `NotFound` if there is no such path, neither in the container nor in its
+/// image.
+pub fn diff_content(
+    engine: &Engine,
+    container: &Container,
+    path: Option<&Path>,
+    each: &mut dyn FnMut(Detail) -> Result<()>,
+) -> Result<()> {
+    let known = of_changed(engine, container, |changed| details(changed, path, each))?;
+    match path {
+        Some(path) if !known => {
+            let (path, name) = (path.display(), &container.record.name);
+            let why = format!("Could not find the file {path} in container {name}");
+            Err(error::not_found(why))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn of_changed<T>(
+    engine: &Engine,
+    container: &Container,
+    act: impl FnOnce(Changed<'_>) -> Result<T>,
+) -> Result<T> {
     let record = &container.record;
     let image = engine.images.by_id(&record.image)?;
     let lowers = snapshot::lowers(&engine.images, &image)?;
     let upper = engine.dirs.container(&record.id).join("upper");
-    diff::changes(Changed {
+    act(Changed {
         lowers: &lowers,
         upper: &upper,
         excluded: &[],

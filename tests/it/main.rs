@@ -17,6 +17,7 @@ mod cp;
 mod crash;
 mod crowd;
 mod df;
+mod diff;
 mod events;
 mod exec;
 mod failures;

@@ -1,5 +1,7 @@
 //! Arguments of the commands that show all of an object: inspect, port, diff.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::spec;
@@ -132,9 +134,15 @@ pub struct WhyArgs {
 /// Arguments of `diff`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DiffArgs {
+    /// Show what has changed: lines of text files, modes, owners, links
+    #[arg(long)]
+    pub content: bool,
     /// Name or id.
     #[arg(hide = true)]
     pub container: String,
+    /// Only what is at or below this path.
+    #[arg(hide = true)]
+    pub path: Option<PathBuf>,
 }
 
 /// `inspect`
@@ -198,8 +206,8 @@ pub const WHY: Spec = Spec {
 /// `diff`
 pub const DIFF: Spec = Spec {
     about: "Show which files a container changed",
-    usage: "CONTAINER",
+    usage: "[OPTIONS] CONTAINER [PATH]",
     paths: &["container diff", "diff"],
-    arguments: Arguments::Exactly(1),
+    arguments: Arguments::Extended(1, 2),
     ..spec("diff", DiffArgs::augment_args)
 };

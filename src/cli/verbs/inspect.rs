@@ -1,4 +1,4 @@
-//! `inspect` and its forms for one type, and `diff`.
+//! `inspect` and its forms for one type.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -6,8 +6,7 @@ use serde::Serialize;
 use super::engine;
 use crate::cli::command::{self, Context};
 use crate::cli::commands::inspect::{
-    ContainerInspectArgs, DiffArgs, ImageInspectArgs, InspectArgs, NetworkInspectArgs,
-    VolumeInspectArgs,
+    ContainerInspectArgs, ImageInspectArgs, InspectArgs, NetworkInspectArgs, VolumeInspectArgs,
 };
 use crate::cli::face::Failed;
 use crate::cli::format;
@@ -17,9 +16,8 @@ use crate::docker::image::ImageInspect;
 use crate::docker::inspect::ContainerInspect;
 use crate::docker::network::Network;
 use crate::docker::system::Volume;
-use crate::engine::{Engine, commit, images, inspect, networks, usage};
+use crate::engine::{Engine, images, inspect, networks, usage};
 use crate::error::{self, Kind};
-use crate::image::diff::ChangeKind;
 
 /// What `--type` may be; of some of them there are none here.
 const KINDS: [&str; 10] = [
@@ -175,29 +173,4 @@ pub fn volumes(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
     print(&arguments.format, &arguments.names, |name| {
         engine.volumes.get(name).map_err(Failed::engine)
     })
-}
-
-/// `diff`
-pub fn diff(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
-    let arguments: DiffArgs = command::arguments(matches)?;
-    let engine = engine(context)?;
-    let container = engine
-        .container(&arguments.container)
-        .map_err(Failed::engine)?;
-    let changes = commit::diff(&engine, &container).map_err(Failed::engine)?;
-    let mut text = Vec::new();
-    for change in changes {
-        let letter = match change.kind {
-            ChangeKind::Modified => b'C',
-            ChangeKind::Added => b'A',
-            ChangeKind::Deleted => b'D',
-        };
-        text.extend([letter, b' ']);
-        text.extend(std::os::unix::ffi::OsStrExt::as_bytes(
-            change.path.as_os_str(),
-        ));
-        text.push(b'\n');
-    }
-    output::bytes(&text)?;
-    Ok(0)
 }

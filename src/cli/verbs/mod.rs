@@ -4,6 +4,7 @@ pub mod boot;
 pub mod check;
 pub mod commit;
 pub mod copy;
+pub mod diff;
 pub mod disk_usage;
 pub mod events;
 pub mod exec;

@@ -5,6 +5,7 @@
 //! looked at.
 
 pub mod commit;
+pub mod content;
 mod copy;
 
 use std::collections::HashSet;
@@ -70,21 +71,7 @@ pub struct Change {
 /// A directory counts as modified if something in it has changed, or if it has itself. Of what was deleted the topmost
 /// path is named.
 pub fn changes(changed: Changed<'_>) -> Result<Vec<Change>> {
-    let mut look = Look {
-        below: Root::from_dir(overlay::mount(changed.lowers, None)?),
-        upper: Root::open(changed.upper)
-            .with_context(|| format!("open {}", changed.upper.display()))?,
-        excluded: changed.excluded()?,
-        found: Vec::new(),
-    };
-    look.directory(b"", true)?;
-    let mut found = look.found;
-    found.sort_unstable_by(|a, b| a.1.cmp(&b.1));
-    let lines = found.into_iter().map(|(kind, path)| Change {
-        kind,
-        path: Path::new("/").join(as_path(&path)),
-    });
-    Ok(lines.collect())
+    Ok(Look::all(changed)?.changes())
 }
 
 struct Look {
@@ -95,6 +82,28 @@ struct Look {
 }
 
 impl Look {
+    /// Looks at everything.
+    fn all(changed: Changed<'_>) -> Result<Look> {
+        let mut look = Look {
+            below: Root::from_dir(overlay::mount(changed.lowers, None)?),
+            upper: Root::open(changed.upper)
+                .with_context(|| format!("open {}", changed.upper.display()))?,
+            excluded: changed.excluded()?,
+            found: Vec::new(),
+        };
+        look.directory(b"", true)?;
+        look.found.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+        Ok(look)
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        let lines = self.found.iter().map(|(kind, path)| Change {
+            kind: *kind,
+            path: Path::new("/").join(as_path(path)),
+        });
+        lines.collect()
+    }
+
     /// Looks at a directory of the upper; `was` says whether it was a directory before. Returns whether anything in it has
     /// changed.
     fn directory(&mut self, path: &[u8], was: bool) -> Result<bool> {
