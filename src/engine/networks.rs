@@ -95,8 +95,8 @@ pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Network>> {
         let document = with_containers(&network, &members);
         let custom = !record::is_predefined(&document.name);
         let fits = filters.equals("driver", &document.driver)
-            && filters.any("id", |id| document.id.contains(id))
-            && filters.any("name", |name| document.name.contains(name))
+            && filters.matches("id", &document.id)
+            && filters.matches("name", &document.name)
             && filters.equals("scope", &document.scope)
             && filters.any("type", |kind| (kind == "custom") == custom)
             && filters.labels("label", &document.labels)

@@ -25,7 +25,7 @@ pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Volume>> {
     for volume in engine.volumes.list()? {
         let labels = volume.labels.clone().unwrap_or_default();
         let fits = filters.equals("driver", &volume.driver)
-            && filters.any("name", |name| volume.name.contains(name))
+            && filters.matches("name", &volume.name)
             && filters.labels("label", &labels);
         let unused = || removal::users(&engine.dirs, &volume.name).map(|users| users.is_empty());
         if fits

@@ -375,3 +375,24 @@ fn a_containers_mounts_are_gone_with_it() {
         "{mounts}"
     );
 }
+
+#[test]
+fn names_in_filters_are_regular_expressions() {
+    let sandbox = Sandbox::new();
+    for name in ["data", "data-old", "more.data"] {
+        sandbox.ok(&["volume", "create", name]);
+        sandbox.ok(&["network", "create", name]);
+    }
+    for kind in ["volume", "network"] {
+        let found = |filter: &str| sandbox.ok(&[kind, "ls", "-f", filter, "--format", "{{.Name}}"]);
+        assert_eq!(found("name=data"), "data\ndata-old\nmore.data");
+        assert_eq!(found("name=^data$"), "data");
+        assert_eq!(found("name=^data"), "data\ndata-old");
+        assert_eq!(found("name=e.d"), "more.data");
+        assert_eq!(found("name=nosuch"), "");
+    }
+    let id = sandbox.ok(&["network", "inspect", "-f", "{{slice .Id 0 20}}", "data"]);
+    let filter = format!("id=^{id}");
+    let names = sandbox.ok(&["network", "ls", "-f", &filter, "--format", "{{.Name}}"]);
+    assert_eq!(names, "data");
+}
