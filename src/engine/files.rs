@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -12,8 +13,9 @@ use crate::event;
 use crate::image::archive::export;
 use crate::image::snapshot;
 use crate::image::snapshot::overlay::{self, Upper};
-use crate::monitor::removal;
+use crate::monitor::{bring_up, removal};
 use crate::sys::mount::clone_tree;
+use crate::sys::rooted::Root;
 use crate::sys::thread::with_mounts_of;
 
 /// Returns the root filesystem of a container, running or not, without what is mounted in it.
@@ -38,6 +40,33 @@ pub fn root(engine: &Engine, container: &Container) -> Result<OwnedFd> {
             volatile: container.record.host_config.auto_remove,
         }),
     )
+}
+
+/// Makes the working directory of a new container, as docker does when it makes a container: `cp` may go there before the
+/// first start.
+pub fn make_working_dir(engine: &Engine, container: &Container) -> Result<()> {
+    let record = &container.record;
+    let dir = record.config.working_dir.as_str();
+    if dir.is_empty() {
+        return Ok(());
+    }
+    let image = engine.images.by_id(&record.image)?;
+    let lowers = snapshot::lowers(&engine.images, &image)?;
+    // Most images have theirs, and the end of a mount that can be written to waits for the disk.
+    if Root::from_dir(overlay::mount(&lowers, None)?)
+        .handle(Path::new(dir))
+        .is_ok()
+    {
+        return Ok(());
+    }
+    // Somebody may have started it already, which makes the directory too.
+    let Some(_lock) = engine.containers.try_lock(&record.id)? else {
+        return Ok(());
+    };
+    let made = root(engine, container)
+        .and_then(|root| bring_up::make_working_dir(&Root::from_dir(root), dir));
+    engine.containers.clear_run(&record.id);
+    made
 }
 
 /// Writes the root filesystem of a container as an archive.

@@ -300,7 +300,8 @@ pub fn find_user(root: &Root, wanted: &str, groups: &[String]) -> Result<User> {
     Accounts::new(&read("etc/passwd")?, &read("etc/group")?).find(wanted, groups)
 }
 
-fn make_working_dir(root: &Root, dir: &str) -> Result<()> {
+/// Makes the directory in which a container's program begins, if it is missing.
+pub fn make_working_dir(root: &Root, dir: &str) -> Result<()> {
     if dir.is_empty() {
         return Ok(());
     }

@@ -252,3 +252,33 @@ fn mistakes_have_dockers_texts() {
         "cannot overwrite non-directory \"/d/sub/tree\" with directory \"/d/sub\"",
     );
 }
+
+#[test]
+fn the_working_directory_of_a_new_container_is_there() {
+    let sandbox = Sandbox::new();
+    let create = [
+        "create",
+        "--name",
+        "box",
+        "-w",
+        "/src/deep",
+        "busybox",
+        "sh",
+        "-c",
+        "pwd; cat f",
+    ];
+    sandbox.ok(&create);
+    assert_eq!(sandbox.ok(&["diff", "box"]), "A /src\nA /src/deep");
+    sandbox.write("f", "here\n");
+    let archive = std::fs::read({
+        sandbox.shell("tar -cf archive f");
+        sandbox.path("archive")
+    });
+    sandbox
+        .feed(&["cp", "-", "box:/src/deep"], &archive.unwrap())
+        .says("");
+    assert_eq!(sandbox.ok(&["start", "-a", "box"]), "/src/deep\nhere");
+    // One that the image has is left alone.
+    sandbox.ok(&["create", "--name", "other", "-w", "/etc", "busybox"]);
+    assert_eq!(sandbox.ok(&["diff", "other"]), "");
+}

@@ -15,7 +15,7 @@ use crate::cli::progress::To;
 use crate::cli::{output, terminal};
 use crate::docker::container::ContainerCreate;
 use crate::engine::pull::PullOptions;
-use crate::engine::{Engine, create, lifecycle};
+use crate::engine::{Engine, create, files, lifecycle};
 use crate::error;
 use crate::monitor::control::{StartError, Streams};
 use crate::oci::platform::Platform;
@@ -35,6 +35,7 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         &arguments.container,
         "create",
     )?;
+    files::make_working_dir(&engine, &engine.containers.get(&id)?)?;
     output::out(&format!("{id}\n"))?;
     boot::hint(context, &request.host_config.restart_policy);
     Ok(0)
