@@ -43,6 +43,7 @@ mod registry;
 mod restart;
 mod run;
 mod sandbox;
+mod scripts;
 mod search;
 mod serve;
 mod session;

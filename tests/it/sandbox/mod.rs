@@ -181,6 +181,12 @@ impl Sandbox {
         Terminal::start(&self.machine, &self.aril_command(args), size)
     }
 
+    /// Starts a command in a terminal of so many rows and columns.
+    #[track_caller]
+    pub(crate) fn terminal_command(&self, size: (u16, u16), command: &Command) -> Terminal {
+        Terminal::start(&self.machine, command, size)
+    }
+
     /// Runs `aril ARGS`, which must succeed; returns its output without the last line end.
     #[track_caller]
     pub(crate) fn ok(&self, args: &[&str]) -> String {
