@@ -500,6 +500,24 @@ pub struct ContainerUpdate {
     pub resources: Resources,
     /// An empty name leaves the policy.
     pub restart_policy: RestartPolicy,
+    /// Ports that are published besides; docker has none of this and what follows.
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "null_default")]
+    pub publish_add: BTreeMap<String, Option<Vec<PortBinding>>>,
+    /// Ports that are published no more, at these places or at any; taken back before others are added.
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "null_default")]
+    pub publish_rm: BTreeMap<String, Option<Vec<PortBinding>>>,
+    /// Variables that are set: `NAME=VALUE`; `NAME` alone removes.
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "null_default")]
+    pub env_add: Vec<String>,
+    /// Names of variables that are removed.
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "null_default")]
+    pub env_rm: Vec<String>,
+    /// Mounts that are added.
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "null_default")]
+    pub mount_add: Vec<Mount>,
+    /// Places in the container at which nothing is mounted any more.
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "null_default")]
+    pub mount_rm: Vec<String>,
 }
 
 #[cfg(test)]

@@ -154,11 +154,7 @@ fn fill(
     let requests = mounts::plan(&config, &host, &inherited)?;
     let lowers = snapshot::lowers(&engine.images, image)?;
     snapshot::prepare(&lowers, &draft.join("upper"), &draft.join("work"))?;
-    let mut content = Content {
-        engine,
-        image,
-        root: None,
-    };
+    let mut content = Content::of(engine, image);
     let mut points = Vec::with_capacity(requests.len());
     for request in requests {
         points.push(mount_point(&mut content, &host, &request, new_volumes)?);
@@ -284,13 +280,22 @@ fn inherited(engine: &Engine, host: &HostConfig) -> Result<Vec<MountPoint>> {
 }
 
 /// The image's files, mounted when they are first asked for.
-struct Content<'a> {
+pub(super) struct Content<'a> {
     engine: &'a Engine,
     image: &'a Image,
     root: Option<Root>,
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    /// Returns the files of an image; mounts nothing yet.
+    pub(super) fn of(engine: &'a Engine, image: &'a Image) -> Content<'a> {
+        Content {
+            engine,
+            image,
+            root: None,
+        }
+    }
+
     /// Returns the directory at `target` in the image; nothing if there is none.
     ///
     /// The error is of kind `Invalid` if there is a file.
@@ -321,7 +326,8 @@ impl Content<'_> {
     }
 }
 
-fn mount_point(
+/// Returns a mount as records have it; a volume that is not there yet is made, filled, and added to `new_volumes`.
+pub(super) fn mount_point(
     content: &mut Content<'_>,
     host: &HostConfig,
     request: &Request,

@@ -10,6 +10,7 @@
 //! otherwise frames: one byte 1 (stdout) or 2 (stderr), three zero bytes, the length as a big-endian u32, the bytes. That is
 //! the Engine API's format, so a hijacked connection can be the stream.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::docker::container::PortBinding;
 use crate::docker::network::EndpointSettings;
 use crate::error::{self, Kind};
 use crate::oci::runtime::Process;
@@ -77,6 +79,11 @@ pub enum Request {
     Disconnect {
         /// Its name.
         network: String,
+    },
+    /// To publish these ports, and no others.
+    Publish {
+        /// `80/tcp` → where on the host.
+        ports: BTreeMap<String, Option<Vec<PortBinding>>>,
     },
     /// To read the record again: the container has another name.
     Renamed,

@@ -1,5 +1,6 @@
 //! What clients ask of a running monitor, and how it is done.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Result, bail};
@@ -8,6 +9,7 @@ use super::control::{ExecRequest, Reply, Request, Streams};
 use super::peers::Waits;
 use super::supervise::{Monitor, Stage};
 use crate::container::{EndedBy, Phase};
+use crate::docker::container::PortBinding;
 use crate::docker::network::EndpointSettings;
 use crate::error;
 
@@ -69,6 +71,10 @@ impl Monitor {
                 let disconnected = self.disconnect(&network);
                 self.peers.answer_done(number, disconnected);
             }
+            Request::Publish { ports } => {
+                let published = self.republish(ports);
+                self.peers.answer_done(number, published);
+            }
             Request::Renamed => {
                 let renamed = self.renamed();
                 self.peers.answer_done(number, renamed);
@@ -88,6 +94,18 @@ impl Monitor {
         self.running()?;
         let (dirs, record) = (&self.dirs, &self.record);
         self.network.disconnect(dirs, record, network)?;
+        self.network_changed();
+        Ok(())
+    }
+
+    fn republish(&mut self, ports: BTreeMap<String, Option<Vec<PortBinding>>>) -> Result<()> {
+        self.running()?;
+        let before = std::mem::replace(&mut self.record.host_config.port_bindings, ports);
+        let published = self.network.republish(&self.dirs, &self.record);
+        if published.is_err() {
+            self.record.host_config.port_bindings = before;
+            return published;
+        }
         self.network_changed();
         Ok(())
     }

@@ -75,8 +75,10 @@ pub struct Binding {
     pub host: IpAddr,
     /// Port of the host.
     pub host_port: u16,
-    /// What holds it; nothing for a protocol that this kernel has no sockets of.
+    /// What holds it; nothing for a protocol that this kernel has no sockets of, and once the proxy has it.
     pub socket: Option<OwnedFd>,
+    /// What was asked for.
+    pub asked: PortBinding,
 }
 
 /// Somebody else has the port.
@@ -155,19 +157,65 @@ pub fn plan(
 ///
 /// The error is a [`Taken`] if somebody else has one.
 pub fn bind(wanted: &[Wanted], default: Option<IpAddr>) -> Result<Vec<Binding>> {
-    let mut bound = Vec::new();
-    for port in wanted {
-        for binding in &port.bindings {
-            bound.extend(bind_one(port, binding, default)?);
+    Ok(rebind(&[], wanted, default, &|_| None)?.new)
+}
+
+/// From some ports to others.
+#[derive(Debug)]
+pub struct Rebound {
+    /// Which of those that were taken are still wanted.
+    pub kept: Vec<bool>,
+    /// What is taken besides.
+    pub new: Vec<Binding>,
+}
+
+/// Takes the ports of the host that are wanted and not in `bound`, and says which of `bound` are still wanted.
+///
+/// A port that is not wanted any more may be wanted for another port of the container: then its socket goes over, of which
+/// `socket_of` returns a copy. The error is a [`Taken`] if somebody else has one.
+pub fn rebind(
+    bound: &[Binding],
+    wanted: &[Wanted],
+    default: Option<IpAddr>,
+    socket_of: &dyn Fn(&Binding) -> Option<OwnedFd>,
+) -> Result<Rebound> {
+    let is = |binding: &Binding, wanted: &Wanted, asked: &PortBinding| {
+        (binding.port, binding.protocol, &binding.asked) == (wanted.port, wanted.protocol, asked)
+    };
+    let all = wanted
+        .iter()
+        .flat_map(|wanted| wanted.bindings.iter().map(move |asked| (wanted, asked)));
+    let is_wanted = |binding: &Binding| {
+        let mut all = all.clone();
+        all.any(|(wanted, asked)| is(binding, wanted, asked))
+    };
+    let kept: Vec<bool> = bound.iter().map(is_wanted).collect();
+    let spare = |protocol: Protocol, address: SocketAddr| {
+        let mut spare = bound.iter().zip(&kept).filter(|(_, kept)| !**kept);
+        let fits = |binding: &Binding| {
+            let own = SocketAddr::new(binding.host, binding.host_port);
+            (binding.protocol, own) == (protocol, address)
+        };
+        let found = spare.find(|(binding, _)| fits(binding));
+        found.and_then(|(binding, _)| socket_of(binding))
+    };
+    let mut new = Vec::new();
+    for (wanted, asked) in all.clone() {
+        if !bound.iter().any(|binding| is(binding, wanted, asked)) {
+            new.extend(bind_one(wanted, asked, default, &spare)?);
         }
     }
-    Ok(bound)
+    Ok(Rebound { kept, new })
 }
+
+/// Returns the socket that holds a port, if it is this process's and free for another use.
+type Spare<'a> = &'a dyn Fn(Protocol, SocketAddr) -> Option<OwnedFd>;
 
 fn bind_one(
     wanted: &Wanted,
     binding: &PortBinding,
     default: Option<IpAddr>,
+    spare: Spare<'_>,
 ) -> Result<Vec<Binding>> {
     let hosts = match (binding.host_ip.as_str(), default) {
         ("", Some(default)) => vec![default],
@@ -177,11 +225,12 @@ fn bind_one(
                 .map_err(|_| error::invalid(format!("invalid IP address: {text}")))?,
         ],
     };
+    let bind_all = |port| bind_all((wanted, binding), &hosts, port, spare);
     let (first, last) = host_ports(&binding.host_port)?;
     if first == 0 {
         // The kernel knows which are free in one family; the other may disagree.
         for _ in 0..ATTEMPTS {
-            match bind_all(wanted, &hosts, 0) {
+            match bind_all(0) {
                 Err(error) if error.downcast_ref::<Taken>().is_some() => {}
                 done => return done,
             }
@@ -189,7 +238,7 @@ fn bind_one(
     }
     let mut refused = None;
     for port in first..=last {
-        match bind_all(wanted, &hosts, port) {
+        match bind_all(port) {
             Err(error) if error.downcast_ref::<Taken>().is_some() => {
                 refused.get_or_insert(error);
             }
@@ -213,12 +262,21 @@ fn host_ports(text: &str) -> Result<(u16, u16)> {
 }
 
 /// Takes one port on all of `hosts`; zero takes any.
-fn bind_all(wanted: &Wanted, hosts: &[IpAddr], port: u16) -> Result<Vec<Binding>> {
+fn bind_all(
+    (wanted, asked): (&Wanted, &PortBinding),
+    hosts: &[IpAddr],
+    port: u16,
+    spare: Spare<'_>,
+) -> Result<Vec<Binding>> {
     let mut bound: Vec<Binding> = Vec::new();
     for host in hosts {
         let number = bound.first().map_or(port, |first| first.host_port);
         let address = SocketAddr::new(*host, number);
-        let (socket, host_port) = match open(wanted.protocol, address) {
+        let opened = match spare(wanted.protocol, address) {
+            Some(socket) => Ok((socket, number)),
+            None => open(wanted.protocol, address),
+        };
+        let (socket, host_port) = match opened {
             Ok((socket, host_port)) => (Some(socket), host_port),
             Err(Errno::ADDRINUSE) => {
                 return Err(Taken {
@@ -255,6 +313,7 @@ fn bind_all(wanted: &Wanted, hosts: &[IpAddr], port: u16) -> Result<Vec<Binding>
             host: *host,
             host_port,
             socket,
+            asked: asked.clone(),
         });
     }
     Ok(bound)
@@ -385,6 +444,28 @@ mod tests {
     }
 
     #[test]
+    fn ports_go_over_to_others_and_a_refusal_takes_none() {
+        let first = bind(&[wanted("127.0.0.1", "")], None).unwrap();
+        let port = first[0].host_port.to_string();
+        // The same number for another port of the container.
+        let copy = |binding: &Binding| binding.socket.as_ref()?.try_clone().ok();
+        let other = Wanted {
+            port: 81,
+            ..wanted("127.0.0.1", &port)
+        };
+        let changed = rebind(&first, &[other], None, &copy).unwrap();
+        assert_eq!(changed.kept, [false]);
+        assert_eq!((changed.new[0].port, changed.new.len()), (81, 1));
+        assert_eq!(changed.new[0].host_port, first[0].host_port);
+        // What is still wanted keeps its port, and has it against another.
+        let again = [wanted("127.0.0.1", ""), wanted("127.0.0.1", &port)];
+        let refused = rebind(&first, &again, None, &copy).unwrap_err();
+        assert!(refused.downcast_ref::<Taken>().is_some());
+        let same = rebind(&first, &again[..1], None, &copy).unwrap();
+        assert_eq!((same.kept, same.new.len()), (vec![true], 0));
+    }
+
+    #[test]
     fn ports_are_shown_with_where_they_lead_from() {
         let exposed = [("443/tcp".to_owned(), Empty {})].into();
         let bound = [Binding {
@@ -393,6 +474,7 @@ mod tests {
             host: Ipv4Addr::UNSPECIFIED.into(),
             host_port: 8080,
             socket: None,
+            asked: PortBinding::default(),
         }];
         let shown = serde_json::to_string(&shown(Some(&exposed), &bound)).unwrap();
         let want = r#"{"443/tcp":null,"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}]}"#;

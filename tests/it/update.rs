@@ -91,3 +91,128 @@ fn what_cannot_be_changed_is_refused() {
     );
     assert_eq!(sandbox.inspect("box", "{{.HostConfig.Memory}}"), "67108864");
 }
+
+#[test]
+fn variables_and_mounts_change_at_the_next_start() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("dir/file", "of the host\n");
+    let dir = file.strip_suffix("/file").unwrap();
+    let script =
+        "echo A=$A B=$B; cat /data/file 2>&1; ls /old 2>&1; trap exit TERM; sleep 1000 & wait";
+    let run = [
+        "run", "-d", "--name", "box", "-e", "A=1", "-e", "B=2", "-v", "/old", "--tmpfs", "/mem",
+    ];
+    sandbox.ok(&[&run[..], &["busybox", "sh", "-c", script]].concat());
+    sandbox.wait_for_log("box", "A=1 B=2");
+    let mount = format!("type=bind,source={dir},target=/data,readonly");
+    let update = [
+        "update",
+        "--env-add",
+        "A=3",
+        "--env-add",
+        "C=4",
+        "--env-rm",
+        "B",
+    ];
+    let changed = [
+        "--mount-add",
+        &mount,
+        "--mount-add",
+        "source=made,target=/volume",
+        "--mount-rm",
+        "/old",
+        "--mount-rm",
+        "/mem",
+    ];
+    let args = [&update[..], &changed, &["box"]].concat();
+    let ran = sandbox.aril(&args);
+    assert_eq!((ran.code, ran.out.trim()), (0, "box"), "{ran:?}");
+    assert_eq!(
+        ran.err.trim(),
+        "NOTE: box runs; its variables and mounts change at its next start"
+    );
+    // Now it is written down, and nothing else has changed.
+    let env = sandbox.inspect("box", "{{range .Config.Env}}{{println .}}{{end}}");
+    assert!(
+        env.contains("A=3") && env.contains("C=4") && !env.contains("B=2"),
+        "{env}"
+    );
+    let places = "{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}}{{println}}{{end}}";
+    assert_eq!(
+        sandbox.inspect("box", places).trim(),
+        "bind /data false\nvolume /volume true"
+    );
+    assert_eq!(sandbox.inspect("box", "{{.HostConfig.Tmpfs}}"), "map[]");
+    assert_eq!(
+        sandbox.ok(&["exec", "box", "sh", "-c", "ls -d /old; echo $A"]),
+        "/old\n1"
+    );
+    sandbox.ok(&["restart", "-t", "20", "box"]);
+    sandbox.wait_for_log("box", "A=3 B=\nof the host");
+    assert_eq!(
+        sandbox.ok(&["exec", "box", "sh", "-c", "echo $A$B$C; ls -d /volume"]),
+        "34\n/volume"
+    );
+}
+
+#[test]
+fn refused_changes_leave_nothing_and_stopped_containers_take_all() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("dir/file", "of the host\n");
+    let dir = file.strip_suffix("/file").unwrap();
+    let run = ["run", "-d", "--name", "box", "-e", "A=3", "-v", "/data"];
+    sandbox.ok(&[&run[..], &["busybox", "sleep", "1000"]].concat());
+    // What is refused changes nothing, and leaves no volume; what is not there is no error.
+    let twice = [
+        "--mount-add",
+        "source=more,target=/more",
+        "--mount-add",
+        "type=tmpfs,target=/data",
+    ];
+    let refused = [&["update", "--env-add", "A=9"], &twice[..], &["box"]].concat();
+    sandbox
+        .aril(&refused)
+        .fails(1, "Duplicate mount point: /data");
+    sandbox
+        .aril(&["volume", "inspect", "more"])
+        .fails(1, "no such volume");
+    let warned = sandbox.aril(&[
+        "update",
+        "--env-rm",
+        "NONE",
+        "--mount-rm",
+        "/none",
+        "--publish-rm",
+        "80",
+        "box",
+    ]);
+    for part in [
+        "variable NONE is not set",
+        "nothing is mounted at /none",
+        "port 80/tcp is not published",
+    ] {
+        assert!(warned.err.contains(part), "{warned:?}");
+    }
+    assert_eq!(warned.code, 0);
+    assert_eq!(sandbox.ok(&["exec", "box", "sh", "-c", "echo $A"]), "3");
+    // One that does not run says nothing, and has it when it starts.
+    sandbox.ok(&[
+        "create",
+        "--name",
+        "new",
+        "busybox",
+        "sh",
+        "-c",
+        "echo $X; ls /x",
+    ]);
+    let ran = sandbox.aril(&[
+        "update",
+        "--env-add",
+        "X=1",
+        "--mount-add",
+        &format!("type=bind,src={dir},dst=/x"),
+        "new",
+    ]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    assert_eq!(sandbox.ok(&["start", "-a", "new"]), "1\nfile");
+}

@@ -5,7 +5,9 @@ use clap::{ArgAction, Args};
 use super::{PRUNE, spec};
 use crate::cli::command::{Arguments, Spec};
 use crate::cli::flags::resources::LimitFlags;
+use crate::cli::flags::{env, mount};
 use crate::cli::values;
+use crate::docker::container::Mount;
 
 /// Arguments of `update`.
 #[derive(Args, Clone, Debug, Default)]
@@ -21,6 +23,24 @@ pub struct UpdateArgs {
         hide_default_value = true
     )]
     pub restart: String,
+    /// Set a variable from the next start on (NAME=VALUE, or NAME for the caller's value)
+    #[arg(long, value_name = "list", value_parser = env::check)]
+    pub env_add: Vec<String>,
+    /// Remove a variable from the next start on
+    #[arg(long, value_name = "list")]
+    pub env_rm: Vec<String>,
+    /// Mount something from the next start on, as with --mount of run
+    #[arg(long, value_name = "mount", value_parser = mount::parse)]
+    pub mount_add: Vec<Mount>,
+    /// Do not mount anything at this place from the next start on
+    #[arg(long, value_name = "list")]
+    pub mount_rm: Vec<String>,
+    /// Publish a port, at once if the container runs ([ADDRESS:][PORT:]PORT[/PROTOCOL])
+    #[arg(long, value_name = "port")]
+    pub publish_add: Vec<String>,
+    /// Publish a port no more, at once if the container runs (PORT[/PROTOCOL], or as with --publish-add for one place of it)
+    #[arg(long, value_name = "port")]
+    pub publish_rm: Vec<String>,
     /// Names or ids.
     #[arg(hide = true)]
     pub containers: Vec<String>,

@@ -31,6 +31,29 @@ pub fn publish(arguments: &[String]) -> Result<(Exposed, Bindings)> {
     Ok((exposed, bindings))
 }
 
+/// Returns which published ports the arguments of `--publish-rm` mean: `80/udp` at any place, `8080:80` at that one.
+///
+/// Errors are of kind `Invalid`.
+pub fn published(arguments: &[String]) -> Result<Bindings> {
+    let mut bindings = Bindings::new();
+    for argument in arguments {
+        if argument.contains([':', '=']) {
+            for (port, binding) in parse(&standard_notation(argument)?)? {
+                // Not if another argument means all of them.
+                let places = bindings.entry(port).or_insert_with(|| Some(Vec::new()));
+                if let Some(places) = places {
+                    places.push(binding);
+                }
+            }
+            continue;
+        }
+        for (port, _) in parse(argument)? {
+            bindings.insert(port, None);
+        }
+    }
+    Ok(bindings)
+}
+
 /// Adds the ports of an argument of `--expose`: `80`, `80-90/udp`.
 ///
 /// Errors are of kind `Invalid`.

@@ -1,10 +1,12 @@
 //! `update`.
 
+use anyhow::Context as _;
+
 use super::{boot, engine, warn};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::containers::UpdateArgs;
 use crate::cli::face::Failed;
-use crate::cli::flags::{self, resources};
+use crate::cli::flags::{self, env, mount, ports, resources};
 use crate::cli::output;
 use crate::docker::container::{ContainerUpdate, RestartPolicy};
 use crate::engine::update;
@@ -21,28 +23,51 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         "" => RestartPolicy::default(),
         text => flags::restart_policy(text)?,
     };
-    let asked = ContainerUpdate {
-        resources: resources::limits(&arguments.limits),
-        restart_policy,
-    };
+    let asked = asked(&arguments, restart_policy)?;
     let engine = engine(context)?;
-    let (mut warnings, mut failures) = (Vec::new(), Vec::new());
+    let (mut warnings, mut failures, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for name in &arguments.containers {
         let updated = engine
             .container(name)
             .and_then(|container| update::update(&engine, &container, &asked));
         match updated {
-            Ok(more) => {
+            Ok(updated) => {
                 output::out(&format!("{name}\n"))?;
-                warnings.extend(more);
+                warnings.extend(updated.warnings);
+                if updated.waits {
+                    waiting.push(name.as_str());
+                }
             }
             Err(error) => failures.push(Failed::engine(error)),
         }
     }
     warn(&warnings);
+    for name in waiting {
+        let what = "its variables and mounts change at its next start";
+        output::err(&format!("NOTE: {name} runs; {what}\n"));
+    }
     boot::hint(context, &asked.restart_policy);
     Failed::all(failures)?;
     Ok(0)
+}
+
+fn asked(arguments: &UpdateArgs, restart_policy: RestartPolicy) -> Result<ContainerUpdate, Failed> {
+    let look_up = |name: &str| std::env::var(name).ok();
+    let directory = std::env::current_dir().context("find the working directory")?;
+    let mut mount_add = arguments.mount_add.clone();
+    for mount in &mut mount_add {
+        mount::resolve(mount, &directory);
+    }
+    Ok(ContainerUpdate {
+        resources: resources::limits(&arguments.limits),
+        restart_policy,
+        publish_add: ports::publish(&arguments.publish_add)?.1,
+        publish_rm: ports::published(&arguments.publish_rm)?,
+        env_add: env::environment(&[], &arguments.env_add, &look_up)?,
+        env_rm: arguments.env_rm.clone(),
+        mount_add,
+        mount_rm: arguments.mount_rm.clone(),
+    })
 }
 
 /// Returns whether any option was on the command line.

@@ -1,11 +1,12 @@
 //! Networks that a container joins and leaves while it runs.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use super::{Networking, names, own_hosts, report};
+use super::{Networking, conflict, names, own_hosts, report};
 use crate::container::{Record, short};
 use crate::dirs::Dirs;
 use crate::docker::network::EndpointSettings;
@@ -14,6 +15,7 @@ use crate::monitor::etc;
 use crate::network::endpoint::{self, Endpoint, Member};
 use crate::network::files::{self, Servers};
 use crate::network::netlink::route;
+use crate::network::ports::{self, Binding, Protocol};
 use crate::network::record::{Defaults, Networks};
 
 impl Networking {
@@ -110,6 +112,64 @@ impl Networking {
     pub fn rename(&mut self, dirs: &Dirs, record: &Record) -> Result<()> {
         self.names = super::own_names(record);
         self.tell_names(dirs, record)
+    }
+
+    /// Publishes the ports of the record from now on, and no others; on an error, those that it has published.
+    ///
+    /// Connections that are there stay.
+    pub fn republish(&mut self, dirs: &Dirs, record: &Record) -> Result<()> {
+        let changed = self.republish_all(dirs, record);
+        changed.context("failed to set up container networking")
+    }
+
+    fn republish_all(&mut self, dirs: &Dirs, record: &Record) -> Result<()> {
+        let host = &record.host_config;
+        let exposed = record.config.exposed_ports.as_ref();
+        let wanted = ports::plan(exposed, &host.port_bindings, host.publish_all_ports)?;
+        // Without a way out there is none in.
+        let Some(main) = self.main() else {
+            return Ok(());
+        };
+        let default = main.network.host_binding();
+        let socket = |binding: &Binding| self.socket_of(binding)?.try_clone().ok();
+        let changed = ports::rebind(&self.bindings, &wanted, default, &socket)
+            .map_err(|error| conflict::explain(dirs, record, main, error))?;
+        let mut kept = changed.kept.into_iter();
+        let all = std::mem::take(&mut self.bindings).into_iter();
+        let (stay, gone): (Vec<Binding>, Vec<Binding>) =
+            all.partition(|_| kept.next().unwrap_or_default());
+        let staying = stay.len();
+        self.bindings = stay;
+        self.bindings.extend(changed.new);
+        if let Err(error) = self.publish(record) {
+            self.bindings.truncate(staying);
+            self.bindings.extend(gone);
+            return Err(error);
+        }
+        let bindings = &self.bindings;
+        if let Some(proxy) = &mut self.proxy {
+            proxy.retain(|address, is_stream| {
+                let protocol = if is_stream {
+                    Protocol::Tcp
+                } else {
+                    Protocol::Udp
+                };
+                bindings.iter().any(|binding| {
+                    let own = SocketAddr::new(binding.host, binding.host_port);
+                    (binding.protocol, own) == (protocol, address)
+                })
+            });
+        }
+        self.forget_flows(&gone);
+        Ok(())
+    }
+
+    /// Returns the socket that holds a port, wherever it is.
+    fn socket_of<'a>(&'a self, binding: &'a Binding) -> Option<&'a OwnedFd> {
+        let address = SocketAddr::new(binding.host, binding.host_port);
+        let is_stream = binding.protocol == Protocol::Tcp;
+        let proxy = || self.proxy.as_ref()?.socket_at(address, is_stream);
+        binding.socket.as_ref().or_else(proxy)
     }
 
     fn position(&self, network: &str) -> Option<usize> {

@@ -288,6 +288,7 @@ impl Networking {
             let by_rules = main.network.sends_loopback()
                 && ports.iter().any(|port| port.host.is_ipv4() && asks(port));
             let bridge = &main.network.bridge;
+            let stale = self.published;
             let publication = Publication {
                 loopback: (by_rules && bridge::route_loopback(bridge)).then(|| bridge.clone()),
                 bridges: self
@@ -296,8 +297,14 @@ impl Networking {
                     .map(|endpoint| endpoint.network.bridge.clone())
                     .collect(),
                 ports,
+                replaces: stale,
             };
+            // On an error the old ones are still there: a transaction is done as a whole or not at all.
             self.published = self.add_rules(record, &publication)?;
+            if stale && !self.published {
+                self.published = true;
+                self.take_back_rules(record);
+            }
         }
         let mut forwards = Vec::new();
         for binding in &mut self.bindings {
@@ -309,10 +316,13 @@ impl Networking {
                 forwards.push(Forward { socket, target });
             }
         }
-        if !forwards.is_empty() {
-            self.proxy = Some(Proxy::new(forwards).context("start the proxy of published ports")?);
-        }
-        self.forget_flows();
+        let served = match &mut self.proxy {
+            Some(proxy) => proxy.add(forwards),
+            None if forwards.is_empty() => Ok(()),
+            None => Proxy::new(forwards).map(|proxy| self.proxy = Some(proxy)),
+        };
+        served.context("start the proxy of published ports")?;
+        self.forget_flows(&self.bindings);
         Ok(())
     }
 
@@ -336,12 +346,11 @@ impl Networking {
     }
 
     /// Makes the kernel forget where packets of UDP clients went before.
-    fn forget_flows(&self) {
+    fn forget_flows(&self, bindings: &[Binding]) {
         let Some(host) = &self.host else {
             return;
         };
-        let ports = self
-            .bindings
+        let ports = bindings
             .iter()
             .filter(|binding| binding.protocol == Protocol::Udp);
         let ports: Vec<u16> = ports.map(|binding| binding.host_port).collect();
@@ -391,7 +400,7 @@ impl Networking {
         self.proxy = None;
         self.resolver = None;
         self.resolves = false;
-        self.forget_flows();
+        self.forget_flows(&self.bindings);
         self.bindings.clear();
         for endpoint in self.endpoints.drain(..) {
             names::forget(dirs, record, &endpoint);

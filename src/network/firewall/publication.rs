@@ -38,6 +38,8 @@ pub struct Publication {
     pub loopback: Option<String>,
     /// The ports.
     pub ports: Vec<Published>,
+    /// Whether the table is there, of other ports, and this one takes its place.
+    pub replaces: bool,
 }
 
 /// Returns the table of a container's ports.
@@ -62,6 +64,9 @@ pub fn publish(name: &str, publication: &Publication) -> Option<Transaction> {
         family: TableFamily::Inet,
         name,
     };
+    if publication.replaces {
+        transaction.delete_table(table);
+    }
     transaction.make_table(table, true);
     for (chain, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
         transaction.make_chain(table, chain, hook, ChainKind::DestinationNat);
@@ -209,6 +214,7 @@ mod tests {
             port: 80,
         };
         Publication {
+            replaces: false,
             bridges: vec!["br-one".to_owned()],
             loopback: loopback.map(str::to_owned),
             ports: ports.iter().map(port).collect(),

@@ -10,6 +10,7 @@
 mod tcp;
 mod udp;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -44,7 +45,7 @@ pub struct Forward {
 #[derive(Debug)]
 pub struct Proxy {
     events: Events,
-    listeners: Vec<Listener>,
+    listeners: BTreeMap<usize, Listener>,
     streams: Streams,
     flows: Flows,
     /// Set while no connection is accepted for want of descriptors.
@@ -91,24 +92,60 @@ impl Source {
 impl Proxy {
     /// Starts to serve `forwards`.
     pub fn new(forwards: Vec<Forward>) -> io::Result<Proxy> {
-        let events = Events::new()?;
-        let mut listeners = Vec::with_capacity(forwards.len());
-        for (index, Forward { socket, target }) in forwards.into_iter().enumerate() {
-            let is_stream = prepare(&socket)?;
-            events.add(&socket, Source::Listener(index).key(), EventFlags::IN)?;
-            listeners.push(Listener {
-                socket,
-                target,
-                is_stream,
-            });
-        }
-        Ok(Proxy {
-            events,
-            listeners,
+        let mut proxy = Proxy {
+            events: Events::new()?,
+            listeners: BTreeMap::new(),
             streams: Streams::default(),
             flows: Flows::default(),
             paused_until: None,
-        })
+        };
+        proxy.add(forwards)?;
+        Ok(proxy)
+    }
+
+    /// Serves `forwards` as well; one for an address that is served already only sends its clients elsewhere.
+    pub fn add(&mut self, forwards: Vec<Forward>) -> io::Result<()> {
+        for Forward { socket, target } in forwards {
+            let is_stream = prepare(&socket)?;
+            let address = local_address(&socket);
+            let mut known = self.listeners.values_mut();
+            if let Some(known) = known.find(|known| known.is_at(address, is_stream)) {
+                known.target = target;
+                continue;
+            }
+            let last = self.listeners.last_key_value();
+            let index = last.map_or(0, |(index, _)| index + 1);
+            let key = Source::Listener(index).key();
+            self.events.add(&socket, key, EventFlags::IN)?;
+            let listener = Listener {
+                socket,
+                target,
+                is_stream,
+            };
+            self.listeners.insert(index, listener);
+        }
+        Ok(())
+    }
+
+    /// Serves no other addresses any more than those that `wanted` takes, which gets whether it is one of streams.
+    /// Connections that are there stay.
+    pub fn retain(&mut self, wanted: impl Fn(SocketAddr, bool) -> bool) {
+        let flows = &mut self.flows;
+        self.listeners.retain(|index, listener| {
+            let address = local_address(&listener.socket);
+            let stays = address.is_none_or(|address| wanted(address, listener.is_stream));
+            if !stays {
+                flows.end(*index);
+            }
+            stays
+        });
+    }
+
+    /// Returns the socket that is served at an address.
+    pub fn socket_at(&self, address: SocketAddr, is_stream: bool) -> Option<&OwnedFd> {
+        let mut listeners = self.listeners.values();
+        let found = listeners.find(|listener| listener.is_at(Some(address), is_stream));
+        found.map(|listener| &listener.socket)
     }
 
     /// Returns the descriptor that is readable while there is something to do.
@@ -130,7 +167,7 @@ impl Proxy {
 
     /// Sends new connections and new senders of datagrams elsewhere from now on; old ones stay where they are.
     pub fn retarget(&mut self, new: impl Fn(SocketAddr) -> SocketAddr) {
-        for listener in &mut self.listeners {
+        for listener in self.listeners.values_mut() {
             listener.target = new(listener.target);
         }
     }
@@ -162,7 +199,7 @@ impl Proxy {
 
     fn handle(&mut self, source: Source, flags: EventFlags, now: Instant) -> io::Result<()> {
         match source {
-            Source::Listener(index) => match self.listeners.get(index) {
+            Source::Listener(index) => match self.listeners.get(&index) {
                 Some(listener) if listener.is_stream => self.accept(index),
                 Some(listener) => {
                     let register = |flow: &OwnedFd, number| {
@@ -182,7 +219,7 @@ impl Proxy {
                 let listeners = &self.listeners;
                 self.flows.pass_back(
                     number,
-                    |index| listeners.get(index).map(|listener| &listener.socket),
+                    |index| listeners.get(&index).map(|listener| &listener.socket),
                     now,
                 );
                 Ok(())
@@ -192,7 +229,7 @@ impl Proxy {
 
     fn accept(&mut self, index: usize) -> io::Result<()> {
         use rustix::net::{SocketFlags, accept_with};
-        let Some(listener) = self.listeners.get(index) else {
+        let Some(listener) = self.listeners.get(&index) else {
             return Ok(());
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -238,14 +275,25 @@ impl Proxy {
     }
 
     fn set_listening(&self, flags: EventFlags) -> io::Result<()> {
-        for (index, listener) in self.listeners.iter().enumerate() {
+        for (index, listener) in &self.listeners {
             if listener.is_stream {
-                let key = Source::Listener(index).key();
+                let key = Source::Listener(*index).key();
                 self.events.change(&listener.socket, key, flags)?;
             }
         }
         Ok(())
     }
+}
+
+impl Listener {
+    fn is_at(&self, address: Option<SocketAddr>, is_stream: bool) -> bool {
+        self.is_stream == is_stream && local_address(&self.socket) == address
+    }
+}
+
+fn local_address(socket: &OwnedFd) -> Option<SocketAddr> {
+    let name = rustix::net::getsockname(socket).ok()?;
+    SocketAddr::try_from(name).ok()
 }
 
 /// Sets the options of a published socket, which connections inherit, and returns whether it is one of streams.

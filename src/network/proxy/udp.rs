@@ -55,6 +55,12 @@ struct Client {
 }
 
 impl Flows {
+    /// Ends the flows of the clients of one published port.
+    pub(super) fn end(&mut self, listener: usize) {
+        self.open.retain(|_, flow| flow.client.listener != listener);
+        self.numbers.retain(|client, _| client.listener != listener);
+    }
+
     /// Passes on what clients have sent to the published port `index`; `register` puts the socket of a new flow into the set
     /// of those that are waited for.
     pub(super) fn pass_on(

@@ -236,3 +236,109 @@ fn a_port_can_be_left_to_the_proxy_so_that_the_hosts_firewall_sees_it() {
     lan.sandbox.shell("nft delete table inet admin");
     assert!(lan.ask_from_outside("10.99.0.1:8080").is_some());
 }
+
+/// The published ports of a container, one a line.
+fn shown(lan: &Lan, name: &str) -> String {
+    let ports = lan.sandbox.ok(&["port", name]);
+    let mut lines: Vec<&str> = ports.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+fn update(lan: &Lan, changes: &[&str]) {
+    lan.sandbox.ok(&[&["update"], changes, &["aa"]].concat());
+}
+
+#[test]
+fn ports_are_published_while_it_runs() {
+    let lan = Lan::new();
+    lan.serve("aa", &["-p", "8080:80"]);
+    let more = [
+        "--publish-add",
+        "8081:80",
+        "--publish-add",
+        "127.0.0.1:8082:80",
+    ];
+    update(&lan, &more);
+    // From outside, whose address is kept; from the machine; and itself by the proxy.
+    for port in ["8080", "8081"] {
+        let server = format!("10.99.0.1:{port}");
+        assert_eq!(lan.ask_from_outside(&server), Some("10.99.0.2".to_owned()));
+        assert_eq!(lan.ask_from("aa", &server), "172.17.0.1");
+        assert!(lan.ask(&format!("[::1]:{port}")).is_some());
+    }
+    assert!(lan.ask("127.0.0.1:8082").is_some());
+    assert!(lan.is_closed_outside("10.99.0.1:8082"));
+    let ports = "80/tcp -> 0.0.0.0:8080\n80/tcp -> 0.0.0.0:8081\n80/tcp -> 127.0.0.1:8082\n\
+                 80/tcp -> [::]:8080\n80/tcp -> [::]:8081";
+    assert_eq!(shown(&lan, "aa"), ports);
+    let format = "{{.HostConfig.PortBindings}}";
+    let sandbox = &lan.sandbox;
+    assert!(sandbox.inspect("aa", format).contains("127.0.0.1 8082"));
+    let listed = sandbox.ok(&["ps", "--format", "{{.Ports}}"]);
+    assert!(listed.contains("127.0.0.1:8082->80/tcp"), "{listed}");
+    // A port that somebody else has changes nothing.
+    lan.serve("bb", &["-p", "8088:80"]);
+    let _other = sandbox.inside(|| TcpListener::bind("0.0.0.0:8089").unwrap());
+    for (taken, text) in [
+        (
+            "8088:80",
+            "Bind for 0.0.0.0:8088 failed: port is already allocated",
+        ),
+        ("8089:80", "address already in use"),
+    ] {
+        let change = ["--publish-rm", "80", "--publish-add", "8090:80"];
+        let args = [&["update"], &change[..], &["--publish-add", taken, "aa"]].concat();
+        sandbox.aril(&args).fails(1, text);
+        assert_eq!(shown(&lan, "aa"), ports);
+        assert!(!sandbox.inspect("aa", format).contains("8090"));
+        assert!(lan.ask("10.99.0.1:8080").is_some());
+        assert!(lan.is_closed_outside("10.99.0.1:8090"));
+    }
+    sandbox.ok(&["create", "--name", "host", "--network", "host", "busybox"]);
+    let ran = sandbox.aril(&["update", "--publish-add", "8085:80", "host"]);
+    let discarded = "Published ports are discarded when using host network mode";
+    assert!(ran.err.contains(discarded), "{ran:?}");
+}
+
+#[test]
+fn ports_are_taken_back_while_it_runs() {
+    let lan = Lan::new();
+    lan.serve("aa", &["-p", "8080:80", "-p", "8081:80", "-p", "8082:80"]);
+    // One of them; and the number of another for another port of the container in the same step.
+    let others = ["--publish-rm", "published=8082,target=80"];
+    let moved = ["--publish-rm", "8080:80", "--publish-add", "8080:81"];
+    update(&lan, &[&others[..], &moved].concat());
+    assert!(lan.is_closed_outside("10.99.0.1:8082"));
+    assert!(lan.ask("10.99.0.1:8080").is_none());
+    let outside = Some("10.99.0.2".to_owned());
+    assert_eq!(lan.ask_from_outside("10.99.0.1:8081"), outside);
+    let ports =
+        "80/tcp -> 0.0.0.0:8081\n80/tcp -> [::]:8081\n81/tcp -> 0.0.0.0:8080\n81/tcp -> [::]:8080";
+    assert_eq!(shown(&lan, "aa"), ports);
+    // Datagrams.
+    update(&lan, &["--publish-add", "8086:81/udp"]);
+    let server = EchoServer::start(&lan, "aa", 81);
+    let asked = || lan.on_router(|| echo("10.99.0.1:8086"));
+    assert_eq!(asked(), Some("hello".to_owned()));
+    update(&lan, &["--publish-rm", "81/udp"]);
+    assert_eq!(asked(), None);
+    drop(server);
+    // All of them; then others may have them, and they stay away after a restart.
+    update(&lan, &["--publish-rm", "80", "--publish-rm", "81"]);
+    assert_eq!(shown(&lan, "aa"), "");
+    for port in ["8080", "8081"] {
+        assert!(lan.is_closed_outside(&format!("10.99.0.1:{port}")));
+    }
+    lan.serve("cc", &["-p", "8080:80"]);
+    update(&lan, &["--publish-add", "8083:80"]);
+    lan.sandbox.ok(&["restart", "-t", "0", "aa"]);
+    let one = "80/tcp -> 0.0.0.0:8083\n80/tcp -> [::]:8083";
+    assert_eq!(shown(&lan, "aa"), one);
+    // Stopped: at the next start.
+    lan.sandbox.ok(&["stop", "-t", "0", "aa"]);
+    update(&lan, &["--publish-add", "8084:80"]);
+    assert_eq!(shown(&lan, "aa"), "");
+    lan.sandbox.ok(&["start", "aa"]);
+    assert!(shown(&lan, "aa").contains("80/tcp -> 0.0.0.0:8084"));
+}

@@ -1,42 +1,107 @@
-//! `update`: other limits and another restart policy for a container, at once if it runs.
+//! `update`: other limits, published ports and another restart policy for a container, at once if it runs; variables and
+//! mounts for its next start.
+//!
+//! What the kernel can refuse is done before anything is written down, so that a refused update has changed nothing. A crash
+//! between the two leaves the record as it was, and a monitor that has more or fewer ports until the container ends.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{Engine, machine};
-use crate::container::{Container, check, spec};
+use super::{Engine, lifecycle, machine};
+use crate::container::{Container, Record, Status, check, merge, spec};
 use crate::docker::container::{ContainerUpdate, HostConfig, Resources};
+use crate::monitor::control::Request;
 use crate::monitor::removal;
 use crate::{cgroup, error, event};
 
-/// Changes a container; what `asked` leaves zero or empty stays as it is. Returns what the user should know.
+mod mounts;
+mod ports;
+
+/// What became of an update.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Updated {
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// Whether something of it waits for the next start of a container that runs.
+    pub waits: bool,
+}
+
+/// Changes a container; what `asked` leaves zero or empty stays as it is.
 ///
 /// Errors: `Invalid` for whatever is wrong with the limits, `Conflict` for those that the container's others exclude. Then
 /// nothing is changed.
-pub fn update(
-    engine: &Engine,
-    container: &Container,
-    asked: &ContainerUpdate,
-) -> Result<Vec<String>> {
+pub fn update(engine: &Engine, container: &Container, asked: &ContainerUpdate) -> Result<Updated> {
     let id = &container.record.id;
     let mut resources = asked.resources.clone();
     check::limits_of_update(&mut resources, &machine::limits())?;
     check::restart_policy(&asked.restart_policy)?;
     let refused = || format!("Cannot update container {id}");
-    // The new limits are in force before they are written down: what the kernel refuses changes nothing.
-    let attributes = engine.containers.update(id, |record| {
-        let host = merged(&record.host_config, asked, &resources).with_context(refused)?;
+    let prepared = mounts::prepare(engine, container, &asked.mount_add).with_context(refused)?;
+    let updated = engine.containers.update(id, |record| {
+        let mut next = record.clone();
+        next.host_config = merged(&record.host_config, asked, &resources).with_context(refused)?;
+        let mut warnings = ports::change(&mut next, asked).with_context(refused)?;
+        warnings.extend(change_env(&mut next.config.env, asked));
+        warnings.extend(mounts::change(&mut next, asked, &prepared).with_context(refused)?);
         let status = engine.containers.status(id)?;
         if status.phase.has_processes() {
-            apply(&status.cgroup, &record.host_config.resources, &resources)
-                .with_context(refused)?;
+            put_in_force(engine, record, &next, (&status, &resources)).with_context(refused)?;
         }
-        record.host_config = host;
-        Ok(removal::attributes(record))
-    })?;
+        let waits = status.phase.needs_monitor()
+            && (next.config.env != record.config.env || next.mounts != record.mounts);
+        *record = next;
+        Ok((Updated { warnings, waits }, removal::attributes(record)))
+    });
+    let (updated, attributes) = updated.inspect_err(|_| mounts::take_back(engine, &prepared))?;
+    mounts::report(engine, &prepared);
     event::record(&engine.dirs, "container", "update", id, attributes);
-    Ok(Vec::new())
+    Ok(updated)
+}
+
+/// Changes variables; returns what the user should know.
+fn change_env(variables: &mut Option<Vec<String>>, asked: &ContainerUpdate) -> Vec<String> {
+    if asked.env_add.is_empty() && asked.env_rm.is_empty() {
+        return Vec::new();
+    }
+    let env = variables.get_or_insert_default();
+    let mut warnings = Vec::new();
+    for name in &asked.env_rm {
+        let before = env.len();
+        env.retain(|variable| merge::name_of(variable) != name);
+        if env.len() == before {
+            warnings.push(format!("variable {name} is not set"));
+        }
+    }
+    merge::replace_env(env, &asked.env_add);
+    warnings
+}
+
+/// Gives a running container its ports and limits; on an error it has those that it had.
+fn put_in_force(
+    engine: &Engine,
+    now: &Record,
+    next: &Record,
+    (status, resources): (&Status, &Resources),
+) -> Result<()> {
+    let publish = |record: &Record| {
+        let id = &record.id;
+        let ports = record.host_config.port_bindings.clone();
+        let monitor = lifecycle::monitor(engine, &engine.containers.get(id)?)?;
+        monitor.request(&Request::Publish { ports })
+    };
+    let other_ports = next.host_config.port_bindings != now.host_config.port_bindings;
+    if other_ports {
+        publish(next)?;
+    }
+    let limited = apply(&status.cgroup, &now.host_config.resources, resources);
+    if other_ports
+        && limited.is_err()
+        && let Err(error) = publish(now)
+    {
+        tracing::warn!("publish the ports again that were there: {error:#}");
+    }
+    limited
 }
 
 /// Returns the host's part of the configuration with what is asked for.
@@ -129,6 +194,19 @@ fn apply(path: &str, old: &Resources, new: &Resources) -> Result<()> {
 mod tests {
     use super::*;
     use crate::docker::container::RestartPolicy;
+
+    #[test]
+    fn variables_are_replaced_added_and_removed() {
+        let mut env = Some(vec!["A=1".into(), "B=2".into(), "PATH=/bin".into()]);
+        let asked = ContainerUpdate {
+            env_add: vec!["A=3".into(), "C=4".into()],
+            env_rm: vec!["B".into(), "X".into()],
+            ..ContainerUpdate::default()
+        };
+        let warnings = change_env(&mut env, &asked);
+        assert_eq!(env.unwrap(), ["A=3", "PATH=/bin", "C=4"]);
+        assert_eq!(warnings, ["variable X is not set"]);
+    }
 
     #[test]
     fn what_is_not_asked_for_stays() {
