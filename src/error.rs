@@ -121,6 +121,14 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
         .map(|hinted| hinted.hint.as_str())
 }
 
+/// Returns the first error of a type in the chain, also below a hint.
+pub fn find<T: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&T> {
+    error.chain().find_map(|cause| {
+        let hinted = || find(&cause.downcast_ref::<Hinted>()?.inner);
+        cause.downcast_ref::<T>().or_else(hinted)
+    })
+}
+
 /// Returns the whole chain on one line, outermost first, without hints: `start web: mount overlay: no such device`.
 ///
 /// Errors of the system are worded as docker and runc word them, which callers look for: small letters, no number.
@@ -167,6 +175,9 @@ mod tests {
         assert_eq!(kind(&hinted), Some(Kind::NotFound));
         assert_eq!(hint(&hinted), Some("try y"));
         assert_eq!(line(&hinted), "outer: open x: no such x");
+        let low = with_hint(io::Error::from_raw_os_error(libc::ENOENT).into(), "try z");
+        assert!(find::<io::Error>(&low.context("outer")).is_some());
+        assert!(find::<io::Error>(&hinted).is_none());
         let system = anyhow::Error::new(io::Error::from_raw_os_error(libc::ENOENT));
         assert_eq!(
             line(&system.context("open x")),

@@ -118,6 +118,8 @@ pub struct Status {
     pub exit_code: i32,
     /// Why the last start failed.
     pub error: String,
+    /// What may help against that.
+    pub hint: String,
     /// When the last run began.
     pub started_at: Option<Timestamp>,
     /// When the last run ended.
@@ -126,6 +128,8 @@ pub struct Status {
     pub oom_killed: bool,
     /// How often its policy has restarted it.
     pub restart_count: u32,
+    /// How often its program has let a stop signal pass, see [`EndedBy::is_telling`].
+    pub ignored_stops: u32,
     /// Whether somebody stopped it, so that no policy starts it again.
     pub stopped_by_user: bool,
     /// Who asked the last run to end, and how.
@@ -158,6 +162,17 @@ pub struct EndedBy {
     pub timeout_s: i64,
 }
 
+impl EndedBy {
+    /// Seconds that a program needs at most to end when it heeds its signal, and less than which somebody who wants it gone
+    /// at once gives it.
+    const FAIR_TIMEOUT_S: i64 = 3;
+
+    /// Returns whether the program had its time and let the signal pass, so that its user may want to know.
+    pub fn is_telling(&self) -> bool {
+        self.ignored && self.timeout_s >= EndedBy::FAIR_TIMEOUT_S
+    }
+}
+
 /// What a container that runs has of networks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -181,6 +196,8 @@ impl ExitStatus {
     pub const NOT_FOUND: ExitStatus = ExitStatus(127);
     /// The monitor died, and the container with it.
     pub const MONITOR_DIED: ExitStatus = ExitStatus(137);
+    /// It was refused before anybody looked for the command.
+    pub const REFUSED: ExitStatus = ExitStatus(128);
     /// The machine went down while it ran.
     pub const MACHINE_DIED: ExitStatus = ExitStatus(255);
 

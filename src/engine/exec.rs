@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use super::{Engine, lifecycle};
-use crate::container::{Container, Phase};
+use crate::container::{Container, ExitStatus, Phase};
 use crate::docker::container::ExecCreate;
 use crate::error;
 use crate::monitor::client::Connection;
-use crate::monitor::control::{ExecRequest, shown};
+use crate::monitor::control::{ExecRequest, StartError, shown};
 use crate::oci::runtime::{ConsoleSize, Process};
 
 /// A process that was started, with the caller's side of its streams.
@@ -48,6 +48,14 @@ pub fn exec(
     }
     if request.cmd.is_empty() {
         return Err(error::invalid("No exec command specified"));
+    }
+    if !request.working_dir.is_empty() && !request.working_dir.starts_with('/') {
+        let refused = StartError {
+            message: "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown"
+                .to_owned(),
+            exit_code: ExitStatus::REFUSED.code(),
+        };
+        return Err(refused.into());
     }
     let connection = lifecycle::monitor(engine, container)?;
     let streams = if request.tty {

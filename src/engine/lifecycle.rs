@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::Engine;
 use super::attach::{Session, Target};
-use crate::container::{Container, Phase, names, signal};
+use super::{Engine, why};
+use crate::container::{Container, EndedBy, Phase, names, signal};
 use crate::monitor::client::{self, Connection};
 use crate::monitor::control::{Request, Streams};
 use crate::monitor::removal;
@@ -92,9 +92,30 @@ pub struct StopOptions {
     pub timeout_s: Option<i64>,
 }
 
-/// Stops a container and waits until nothing of it runs; false if it did not run.
-pub fn stop(engine: &Engine, container: &Container, options: &StopOptions) -> Result<bool> {
-    stop_for(engine, container, options, Purpose::Stop)
+/// Stops a container, and waits until nothing of it runs; returns what the user should know.
+pub fn stop(
+    engine: &Engine,
+    container: &Container,
+    options: &StopOptions,
+) -> Result<Option<String>> {
+    stop_for(engine, container, options, Purpose::Stop)?;
+    Ok(ignored(engine, container))
+}
+
+/// Returns what is to be said once of a container whose program has let its stop signal pass.
+fn ignored(engine: &Engine, container: &Container) -> Option<String> {
+    // With --rm it is gone by now.
+    let status = engine.containers.status(&container.record.id).ok()?;
+    let by = status.ended_by.filter(EndedBy::is_telling)?;
+    let ran = container.status.phase.needs_monitor();
+    (ran && status.ignored_stops == 1).then(|| {
+        let (name, signal) = (&container.record.name, signal::name(by.signal));
+        let hint = why::ignored_hint(&container.record, &by);
+        format!(
+            "{name} did not end at {signal} and was killed after {} seconds: {hint}",
+            by.timeout_s
+        )
+    })
 }
 
 /// What a container is stopped for.
@@ -141,10 +162,15 @@ fn stop_for(
     Ok(true)
 }
 
-/// Stops a container if it runs, and starts it.
-pub fn restart(engine: &Engine, container: &Container, options: &StopOptions) -> Result<()> {
+/// Stops a container if it runs, and starts it; returns what the user should know.
+pub fn restart(
+    engine: &Engine,
+    container: &Container,
+    options: &StopOptions,
+) -> Result<Option<String>> {
     let id = &container.record.id;
     stop_for(engine, container, options, Purpose::Restart)?;
+    let warning = ignored(engine, container);
     start(engine, &engine.containers.get(id)?, None)?;
     event::record(
         &engine.dirs,
@@ -153,7 +179,7 @@ pub fn restart(engine: &Engine, container: &Container, options: &StopOptions) ->
         id,
         removal::attributes(&container.record),
     );
-    Ok(())
+    Ok(warning)
 }
 
 /// Freezes all processes of a running container.

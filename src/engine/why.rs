@@ -74,6 +74,8 @@ fn judge(record: &Record, status: &Status) -> Why {
             why.state = "could not be started".into();
             why.since = Some(record.created);
             why.causes.push(status.error.clone());
+            why.hints
+                .extend(Some(status.hint.clone()).filter(|hint| !hint.is_empty()));
         }
         Phase::Removing => {
             why.state = "is being removed".into();
@@ -104,6 +106,8 @@ fn ended(why: &mut Why, record: &Record, status: &Status) {
         why.state = "could not be started".into();
         why.ran = None;
         why.causes.push(status.error.clone());
+        why.hints
+            .extend(Some(status.hint.clone()).filter(|hint| !hint.is_empty()));
         return;
     }
     if let Some(by) = &status.ended_by {
@@ -144,7 +148,7 @@ fn asked(by: &EndedBy) -> String {
     }
 }
 
-fn ignored_hint(record: &Record, by: &EndedBy) -> String {
+pub(super) fn ignored_hint(record: &Record, by: &EndedBy) -> String {
     let signal = signal::name(by.signal);
     if record.host_config.init == Some(true) {
         return format!(

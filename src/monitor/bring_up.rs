@@ -23,6 +23,7 @@ use crate::container::spec::{self, Facts, Sharing};
 use crate::container::user::{Accounts, User};
 use crate::container::{Containers, ExitStatus, Record, seccomp, short};
 use crate::dirs::Dirs;
+use crate::error;
 use crate::image::snapshot::overlay::{self, Upper};
 use crate::image::{Images, snapshot};
 use crate::network::files::{self, Servers};
@@ -233,11 +234,14 @@ pub fn program_error(error: anyhow::Error, before: &str, after: &str) -> anyhow:
     match error.downcast_ref::<runtime::Failure>() {
         Some(failure) if failure.step != runtime::Step::Setup => {
             let exit_code = ExitStatus::not_started(Some(failure.errno)).code();
-            StartError {
+            let start = StartError {
                 message: format!("{before}: {failure}{after}"),
                 exit_code,
+            };
+            if failure.hint.is_empty() {
+                return start.into();
             }
-            .into()
+            error::with_hint(start.into(), &failure.hint)
         }
         _ => error,
     }
@@ -388,7 +392,7 @@ fn pid_of(dirs: &Dirs, text: &str, kind: &str) -> Result<i32> {
     let what = if kind == "net" { "network" } else { kind };
     let name = containers.get(&id)?.record.name;
     let phase = status.phase.name();
-    Err(crate::error::conflict(format!(
+    Err(error::conflict(format!(
         "cannot join {what} namespace of a non running container: container /{name} is {phase}"
     )))
 }

@@ -189,8 +189,7 @@ impl std::error::Error for StartError {}
 impl StartError {
     /// Returns the exit code of a program that could not be started; nothing if `error` says that something else is wrong.
     pub fn exit_code_of(error: &anyhow::Error) -> Option<i32> {
-        let start = (error.chain()).find_map(|cause| cause.downcast_ref::<StartError>());
-        start.map(|start| start.exit_code)
+        error::find::<StartError>(error).map(|start| start.exit_code)
     }
 }
 

@@ -188,6 +188,7 @@ impl Monitor {
                 self.status.started_at = Some(Timestamp::now());
                 self.status.exit_code = 0;
                 self.status.error.clear();
+                self.status.hint.clear();
                 self.status.oom_killed = false;
                 self.checks = Checks::begin(&self.record.config);
                 self.status.health = self.checks.first();
@@ -209,6 +210,8 @@ impl Monitor {
                 let code = StartError::exit_code_of(&error);
                 self.status.exit_code = code.unwrap_or(ExitStatus::ENGINE_FAILED.code());
                 self.status.error = error::line(&error);
+                let hint = error::hint(&error).unwrap_or_default();
+                hint.clone_into(&mut self.status.hint);
                 self.status.pid = 0;
                 // A container that has never run stays one that has never run.
                 if self.status.started_at.is_some() {
@@ -369,6 +372,7 @@ impl Monitor {
             stopping.kill_at = None;
             if let Some(by) = &mut self.status.ended_by {
                 by.ignored = true;
+                self.status.ignored_stops += u32::from(by.is_telling());
             }
             self.signal(libc::SIGKILL)?;
             self.event("kill", &[("signal", libc::SIGKILL.to_string())]);

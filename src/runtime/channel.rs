@@ -50,6 +50,8 @@ pub struct Failure {
     pub errno: i32,
     /// The whole text, in runc's words where it has any.
     pub text: String,
+    /// What may help; empty if nothing comes to mind.
+    pub hint: String,
 }
 
 impl fmt::Display for Failure {
@@ -67,6 +69,7 @@ impl Failure {
             step,
             errno,
             text: format!("{what}: {}", describe(errno)),
+            hint: String::new(),
         }
     }
 
@@ -76,6 +79,7 @@ impl Failure {
             step: Step::Setup,
             errno: 0,
             text: text.into(),
+            hint: String::new(),
         }
     }
 }
@@ -116,8 +120,12 @@ pub(super) enum Message {
     Failed(Failure),
 }
 
+/// Stands between the text of a failure and its hint.
+const HINT: char = '\0';
+
 impl Message {
     fn encode(&self) -> Vec<u8> {
+        let mut both = String::new();
         let (kind, number, step, text) = match self {
             Message::Mounted => (b'm', 0, 0, ""),
             Message::Warning(text) => (b'w', 0, 0, text.as_str()),
@@ -125,12 +133,14 @@ impl Message {
             Message::Ready => (b'r', 0, 0, ""),
             Message::Listener(fd) => (b'l', *fd, 0, ""),
             Message::Cloned => (b'c', 0, 0, ""),
-            Message::Failed(failure) => (
-                b'f',
-                failure.errno,
-                failure.step as u8,
-                failure.text.as_str(),
-            ),
+            Message::Failed(failure) => {
+                both.push_str(&failure.text);
+                if !failure.hint.is_empty() {
+                    both.push(HINT);
+                    both.push_str(&failure.hint);
+                }
+                (b'f', failure.errno, failure.step as u8, both.as_str())
+            }
         };
         let mut bytes = vec![kind, step];
         bytes.extend(number.to_le_bytes());
@@ -158,7 +168,14 @@ impl Message {
                     _ => Step::Setup,
                 },
                 errno: number,
-                text,
+                hint: match text.split_once(HINT) {
+                    Some((_, hint)) => hint.to_owned(),
+                    None => String::new(),
+                },
+                text: match text.split_once(HINT) {
+                    Some((text, _)) => text.to_owned(),
+                    None => text,
+                },
             }),
             _ => return None,
         })
@@ -242,8 +259,13 @@ mod tests {
     fn messages_arrive_as_they_were_sent() {
         let failure = Failure::new(Step::Program, libc::EACCES, "exec: \"/x\"");
         assert_eq!(failure.text, "exec: \"/x\": permission denied");
+        let hinted = Failure {
+            hint: "chmod +x".into(),
+            ..failure.clone()
+        };
         let (parent, child) = Channel::pair().unwrap();
         for message in [
+            Message::Failed(hinted),
             Message::Mounted,
             Message::Warning("w".into()),
             Message::Terminal,

@@ -37,6 +37,7 @@ pub(super) fn run(
     for (index, hook) in hooks.iter().enumerate() {
         run_one(hook, &state, directory).map_err(|(errno, text)| Failure {
             step: Step::Hook,
+            hint: String::new(),
             errno,
             text: format!("error running {kind} hook #{index}: {text}"),
         })?;

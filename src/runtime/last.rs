@@ -293,6 +293,7 @@ fn enter_directory(process: &ProcessPlan, first: bool) -> Result<bool, Failure> 
     let shown = process.cwd.to_string_lossy();
     let failure = |errno: i32| Failure {
         step: Step::WorkingDirectory,
+        hint: String::new(),
         errno,
         text: format!(
             "chdir to cwd ({shown:?}) set in config.json failed: {}",
@@ -311,6 +312,7 @@ fn enter_directory(process: &ProcessPlan, first: bool) -> Result<bool, Failure> 
     // The kernel shows what cannot be reached from the root as "(unreachable)/…".
     Err(Failure {
         step: Step::WorkingDirectory,
+        hint: String::new(),
         errno: 0,
         text: format!(
             "current working directory {shown:?} is outside of container mount namespace root -- possible container \

@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, StatVfsMountFlags, accessat, stat};
 
 use super::channel::{Failure, Step, errno_of};
 use crate::error::describe;
@@ -25,6 +25,11 @@ pub(super) fn find(name: &str, search: Option<&str>) -> Result<CString, Failure>
         step: Step::Program,
         errno,
         text: format!("exec: {name:?}: {text}"),
+        hint: String::new(),
+    };
+    let denied = |path: &Path, errno: i32| Failure {
+        hint: obstacle(path).unwrap_or_default(),
+        ..fail(errno, &describe(errno))
     };
     if name.contains('/') {
         return match check(Path::new(name)) {
@@ -34,13 +39,13 @@ pub(super) fn find(name: &str, search: Option<&str>) -> Result<CString, Failure>
             }
             // As runc says it.
             Err(libc::EISDIR) => Err(fail(libc::EISDIR, "is a directory: permission denied")),
-            Err(errno) => Err(fail(errno, &describe(errno))),
+            Err(errno) => Err(denied(Path::new(name), errno)),
         };
     }
     if name.is_empty() {
         return Err(fail(libc::ENOENT, "executable file not found in $PATH"));
     }
-    let mut refused = false;
+    let mut refused = None;
     for directory in search.unwrap_or(DEFAULT_PATH).split(':') {
         // An empty entry means the working directory, which must not decide what runs.
         if directory.is_empty() {
@@ -55,12 +60,12 @@ pub(super) fn find(name: &str, search: Option<&str>) -> Result<CString, Failure>
                     "cannot run executable found relative to current directory",
                 ));
             }
-            Err(libc::EACCES) => refused = true,
+            Err(libc::EACCES) => refused = refused.or(Some(path)),
             Err(_) => {}
         }
     }
-    if refused {
-        return Err(fail(libc::EACCES, &describe(libc::EACCES)));
+    if let Some(path) = refused {
+        return Err(denied(&path, libc::EACCES));
     }
     Err(fail(libc::ENOENT, "executable file not found in $PATH"))
 }
@@ -83,6 +88,37 @@ fn check(path: &Path) -> Result<(), i32> {
     }
 }
 
+/// Returns what keeps a file that is there from being executed, in words that follow "hint:".
+fn obstacle(path: &Path) -> Option<String> {
+    let shown = path.display();
+    let found = match stat(path) {
+        Ok(found) => found,
+        Err(errno) => {
+            let errno = errno.raw_os_error();
+            return (errno == libc::EACCES).then(|| {
+                format!("a directory on the way to {shown} is closed to the user: see --user")
+            });
+        }
+    };
+    let on = rustix::fs::statvfs(path);
+    if on.is_ok_and(|on| on.f_flag.contains(StatVfsMountFlags::NOEXEC)) {
+        return Some(format!(
+            "{shown} is on a mount with noexec; without it: --tmpfs PATH:exec, or another mount of the host"
+        ));
+    }
+    let mode = found.st_mode & 0o7777;
+    if mode & 0o111 == 0 {
+        return Some(format!(
+            "{shown} is not executable, its mode is {mode:o}: chmod +x, or name its interpreter before it"
+        ));
+    }
+    let (user, group) = (found.st_uid, found.st_gid);
+    let why = format!("{shown} has mode {mode:o} and belongs to {user}:{group}");
+    Some(format!(
+        "{why}, and the user may not execute it: see --user"
+    ))
+}
+
 /// Returns the failure of an exec of `path` that the kernel refused with `errno`, with what the file itself tells.
 pub(super) fn explain(path: &Path, errno: i32) -> Failure {
     let mut text = format!("exec {}: {}", path.display(), describe(errno));
@@ -93,6 +129,7 @@ pub(super) fn explain(path: &Path, errno: i32) -> Failure {
         step: Step::Program,
         errno,
         text,
+        hint: String::new(),
     }
 }
 
@@ -139,21 +176,31 @@ fn interpreter(head: &[u8]) -> Option<(&'static str, PathBuf)> {
         let word = line.split(blank).find(|word| !word.is_empty())?;
         return Some(("interpreter", path(word)));
     }
-    // 64-bit little-endian ELF: program headers of 56 bytes, PT_INTERP is 3.
-    if !head.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
+    // Little-endian ELF of 64 or 32 bits: program headers of 56 or 32 bytes, PT_INTERP is 3.
+    let wide = match head.get(..6)? {
+        b"\x7fELF\x02\x01" => true,
+        b"\x7fELF\x01\x01" => false,
+        _ => return None,
+    };
     let number = |at: usize, length: usize| -> Option<usize> {
         let mut bytes = [0; 8];
         bytes[..length].copy_from_slice(head.get(at..at + length)?);
         usize::try_from(u64::from_le_bytes(bytes)).ok()
     };
-    let first = number(32, 8)?;
-    for index in 0..number(56, 2)? {
-        let header = first.checked_add(index * 56)?;
+    let (first, count, length) = if wide {
+        (number(32, 8)?, number(56, 2)?, 56)
+    } else {
+        (number(28, 4)?, number(44, 2)?, 32)
+    };
+    for index in 0..count {
+        let header = first.checked_add(index * length)?;
         if number(header, 4)? == 3 {
-            let start = number(header + 8, 8)?;
-            let end = start.checked_add(number(header + 32, 8)?)?;
+            let (start, bytes) = if wide {
+                (number(header + 8, 8)?, number(header + 32, 8)?)
+            } else {
+                (number(header + 4, 4)?, number(header + 16, 4)?)
+            };
+            let end = start.checked_add(bytes)?;
             let name = head.get(start..end)?.split(|&byte| byte == 0).next()?;
             return Some(("dynamic loader", path(name)));
         }
@@ -166,9 +213,16 @@ fn machine(head: &[u8]) -> Option<String> {
     if !head.starts_with(b"\x7fELF") {
         return None;
     }
-    let number = u16::from_le_bytes(head.get(18..20)?.try_into().ok()?);
+    let number: [u8; 2] = head.get(18..20)?.try_into().ok()?;
+    // Some machines write their numbers the other way round, and say so.
+    let number = match head.get(5)? {
+        2 => u16::from_be_bytes(number),
+        _ => u16::from_le_bytes(number),
+    };
     let name = match number {
         3 => "x86",
+        8 => "mips",
+        20 => "powerpc",
         21 => "powerpc64",
         22 => "s390x",
         40 => "arm",
@@ -224,6 +278,17 @@ mod tests {
         assert_eq!(find("/etc", None).unwrap_err().errno, libc::EISDIR);
     }
 
+    #[test]
+    fn what_is_in_the_way_of_a_file_is_told() {
+        let hint = |name: &str| find(name, None).unwrap_err().hint;
+        assert_eq!(
+            hint("/etc/passwd"),
+            "/etc/passwd is not executable, its mode is 644: chmod +x, or name its interpreter before it"
+        );
+        assert_eq!(hint("/nosuchprogram"), "");
+        assert_eq!(hint("/etc"), "");
+    }
+
     fn check_reason(content: &[u8], errno: i32, expected: Option<&str>) {
         let path = std::env::temp_dir().join(format!("aril-program-{}", std::process::id()));
         std::fs::write(&path, content).unwrap();
@@ -252,11 +317,19 @@ mod tests {
         );
         let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
         elf.resize(64, 0);
-        elf[18] = 22;
+        elf[5] = 2;
+        elf[19] = 22;
         let text = format!(
             "the program is for s390x, this host is {}",
             std::env::consts::ARCH
         );
         check_reason(&elf, libc::ENOEXEC, Some(&text));
+        // A program of 32 bits: one header at 52, whose 8 bytes at 84 are the loader's name.
+        let mut elf = b"\x7fELF\x01\x01\x01".to_vec();
+        elf.resize(84, 0);
+        (elf[28], elf[44], elf[52], elf[56], elf[68]) = (52, 1, 3, 84, 8);
+        elf.extend(b"/no/ld1\0");
+        let text = "its dynamic loader /no/ld1: no such file or directory";
+        check_reason(&elf, libc::ENOENT, Some(text));
     }
 }

@@ -219,6 +219,7 @@ fn attach_at(
         }
         Failure {
             step: Step::Setup,
+            hint: String::new(),
             errno,
             text,
         }

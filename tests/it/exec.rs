@@ -241,3 +241,89 @@ fn many_at_once() {
         assert_eq!((ran.code, ran.out), (n, format!("{n}\n")));
     }
 }
+
+#[test]
+fn the_real_cause_is_told_beside_dockers_words() {
+    let sandbox = with_box(&["--tmpfs", "/mem"]);
+    let files = "
+printf '#!/bin/sh\\r\\necho x\\n' > /crlf; printf '#!/no/such\\n' > /lost; echo 'echo x' > /plain; mkdir /dir
+chmod +x /crlf /lost; printf '#!/bin/sh\\n' > /mem/noexec; chmod +x /mem/noexec
+printf '#!/bin/sh\\n' > /private; chmod 700 /private";
+    sandbox.ok(&["exec", "box", "sh", "-c", files]);
+    let exec = "OCI runtime exec failed: exec failed: unable to start container process: exec";
+    for (options, program, code, text, hint) in [
+        (
+            &[][..],
+            "/crlf",
+            127,
+            " /crlf: no such file or directory (its interpreter is \"/bin/sh\\r\"",
+            "",
+        ),
+        (
+            &[],
+            "/lost",
+            127,
+            " /lost: no such file or directory (its interpreter /no/such: ",
+            "",
+        ),
+        (
+            &[],
+            "/plain",
+            126,
+            ": \"/plain\": permission denied",
+            "/plain is not executable, its mode is 644: chmod +x",
+        ),
+        (
+            &[],
+            "/dir",
+            126,
+            ": \"/dir\": is a directory: permission denied",
+            "",
+        ),
+        (
+            &[],
+            "/mem/noexec",
+            126,
+            ": \"/mem/noexec\": permission denied",
+            "/mem/noexec is on a mount with noexec",
+        ),
+        (
+            &["-u", "1000"],
+            "/private",
+            126,
+            ": \"/private\": permission denied",
+            "/private has mode 700 and belongs to 0:0",
+        ),
+        (
+            &[],
+            "nosuch",
+            127,
+            ": \"nosuch\": executable file not found in $PATH",
+            "",
+        ),
+    ] {
+        let ran = sandbox.aril(&[&["exec"], options, &["box", program]].concat());
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.out.starts_with(&format!("{exec}{text}")), "{ran:?}");
+        match hint {
+            "" => assert_eq!(ran.err, "", "{ran:?}"),
+            hint => assert!(ran.err.starts_with(&format!("hint: {hint}")), "{ran:?}"),
+        }
+    }
+    let ran = sandbox.aril(&["exec", "-w", "tmp", "box", "pwd"]);
+    assert_eq!(ran.code, 128);
+    assert_eq!(
+        ran.out,
+        "OCI runtime exec failed: exec failed: Cwd must be an absolute path\r\n"
+    );
+    // A start says it as well, and whoever asks later.
+    let ran = sandbox.aril(&["run", "--name", "bad", "busybox", "/etc/passwd"]);
+    assert_eq!(ran.code, 126);
+    let hint = "hint: /etc/passwd is not executable, its mode is 644: chmod +x";
+    assert!(ran.err.contains(hint), "{ran:?}");
+    let why = sandbox.ok(&["why", "bad"]);
+    assert!(
+        why.contains(hint) && why.contains("permission denied"),
+        "{why}"
+    );
+}

@@ -78,3 +78,32 @@ fn too_little_memory_is_named() {
         "{text}"
     );
 }
+
+#[test]
+fn a_stop_signal_that_is_ignored_is_told_once() {
+    let sandbox = Sandbox::new();
+    // A first process without a handler.
+    sandbox.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let said =
+        "box did not end at SIGTERM and was killed after 3 seconds: the kernel keeps SIGTERM";
+    // Who gives it no time does not want to know.
+    let ran = sandbox.aril(&["restart", "-t", "0", "box"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let ran = sandbox.aril(&["restart", "-t", "3", "box"]);
+    assert!(
+        ran.err.contains(said) && ran.err.contains("--init"),
+        "{ran:?}"
+    );
+    let ran = sandbox.aril(&["stop", "-t", "3", "box"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let why = sandbox.ok(&["why", "box"]);
+    assert!(
+        why.contains("it did not, and was killed after 3 seconds"),
+        "{why}"
+    );
+    sandbox.ok(&[
+        "run", "-d", "--name", "good", "--init", "busybox", "sleep", "1000",
+    ]);
+    let ran = sandbox.aril(&["stop", "good"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+}

@@ -52,9 +52,7 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     let started = match (started, attached) {
         // To a client that is attached docker writes it into the stream, where the program's output would be.
         (Err(error), true) if let Some(code) = StartError::exit_code_of(&error) => {
-            let text = error::line(&error);
-            let text = text.strip_suffix(": unknown").unwrap_or(&text);
-            output::out(&format!("{text}\r\n"))?;
+            print_into_stream(context, &error)?;
             return Ok(exit_code(code));
         }
         (started, _) => started.map_err(failed_start)?,
@@ -101,6 +99,17 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
         Outcome::Exited(code) => Ok(exit_code(code)),
         Outcome::Detached => Ok(0),
     }
+}
+
+fn print_into_stream(context: &Context, error: &anyhow::Error) -> anyhow::Result<()> {
+    let text = error::line(error);
+    let text = text.strip_suffix(": unknown").unwrap_or(&text);
+    output::out(&format!("{text}\r\n"))?;
+    // That is not what docker writes there.
+    if let Some(hint) = error::hint(error).filter(|_| context.face.hints()) {
+        output::err(&format!("hint: {hint}\n"));
+    }
+    Ok(())
 }
 
 /// A program that cannot be started has a shell's exit code.

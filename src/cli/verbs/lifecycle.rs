@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::run::{check_terminal, exit_code};
 use super::session::{SessionOptions, follow};
-use super::{each, engine};
+use super::{each, engine, warn};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::Names;
 use crate::cli::commands::lifecycle::{KillArgs, RenameArgs, RmArgs, StartArgs, StopArgs};
@@ -104,7 +104,10 @@ pub fn stop(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     let engine = engine(context)?;
     let options = stop_options(&arguments)?;
     each(&arguments.containers, |name| {
-        lifecycle::stop(&engine, &engine.container(name)?, &options)?;
+        let warning = lifecycle::stop(&engine, &engine.container(name)?, &options)?;
+        if context.face.hints() {
+            warn(warning.as_slice());
+        }
         Ok(name.to_owned())
     })
 }
@@ -115,7 +118,10 @@ pub fn restart(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
     let engine = engine(context)?;
     let options = stop_options(&arguments)?;
     each(&arguments.containers, |name| {
-        lifecycle::restart(&engine, &engine.container(name)?, &options)?;
+        let warning = lifecycle::restart(&engine, &engine.container(name)?, &options)?;
+        if context.face.hints() {
+            warn(warning.as_slice());
+        }
         Ok(name.to_owned())
     })
 }
