@@ -316,6 +316,11 @@ printf '#!/bin/sh\\n' > /private; chmod 700 /private";
         ran.out,
         "OCI runtime exec failed: exec failed: Cwd must be an absolute path\r\n"
     );
+}
+
+#[test]
+fn the_cause_of_a_start_that_was_refused_is_told_later_too() {
+    let sandbox = Sandbox::new();
     // A start says it as well, and whoever asks later.
     let ran = sandbox.aril(&["run", "--name", "bad", "busybox", "/etc/passwd"]);
     assert_eq!(ran.code, 126);
