@@ -285,10 +285,16 @@ fn docker(work: &Path) -> Result<Contender> {
 
 fn podman(work: &Path) -> Result<Contender> {
     let config = work.join("containers.conf");
+    // Networks are written below /etc unless it says otherwise.
+    let networks = work.join("podman-networks");
     fs::write(
         &config,
-        "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
-         [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nruntime = \"crun\"\n",
+        format!(
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
+             [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nruntime = \"crun\"\n\
+             [network]\nnetwork_config_dir = \"{}\"\n",
+            path(&networks)?
+        ),
     )?;
     let podman = Contender {
         version: String::new(),

@@ -48,7 +48,7 @@ fn main() -> Result<()> {
         }
         import(bench)?;
         starts(bench);
-        added(bench)?;
+        added(bench);
         crowds(bench);
         traffic(bench)
     })
@@ -92,10 +92,10 @@ fn starts(bench: &Bench) {
 }
 
 /// What each step adds to a start, and to a start and an end, one way after the other, so that what disturbs one disturbs all.
-fn added(bench: &Bench) -> Result<()> {
+fn added(bench: &Bench) {
     const NAME: &str = "what networks add";
     if !bench.wants(NAME) {
-        return Ok(());
+        return;
     }
     let ways: [(&str, &[&str]); 4] = [
         ("--network none", &["--network", "none"]),
@@ -111,29 +111,35 @@ fn added(bench: &Bench) -> Result<()> {
         bench.rounds
     );
     for contender in &bench.contenders {
-        contender.run(&["network", "create", "front"])?;
-        let mut times = vec![[const { Vec::new() }; 3]; ways.len()];
-        // The first round warms up.
-        for round in 0..=bench.rounds {
-            for turn in 0..ways.len() {
-                let number = (turn + round) % ways.len();
-                let options = ways[number].1;
-                let whole = [&["run", "--rm"], options, &[IMAGE, "true"]].concat();
-                let steps = [start("one", options), vec!["rm", "-f", "one"], whole];
-                for (step, times) in steps.iter().zip(&mut times[number]) {
-                    let began = Instant::now();
-                    contender.run(step)?;
-                    if round > 0 {
-                        times.push(began.elapsed().as_secs_f64() * 1000.0);
-                    }
+        if let Err(error) = add(contender, bench.rounds, &ways) {
+            println!("  {:8} {error:#}", contender.name);
+        }
+    }
+}
+
+fn add(contender: &Contender, rounds: usize, ways: &[(&str, &[&str])]) -> Result<()> {
+    contender.run(&["network", "create", "front"])?;
+    let mut times = vec![[const { Vec::new() }; 3]; ways.len()];
+    // The first round warms up.
+    for round in 0..=rounds {
+        for turn in 0..ways.len() {
+            let number = (turn + round) % ways.len();
+            let options = ways[number].1;
+            let whole = [&["run", "--rm"], options, &[IMAGE, "true"]].concat();
+            let steps = [start("one", options), vec!["rm", "-f", "one"], whole];
+            for (step, times) in steps.iter().zip(&mut times[number]) {
+                let began = Instant::now();
+                contender.run(step)?;
+                if round > 0 {
+                    times.push(began.elapsed().as_secs_f64() * 1000.0);
                 }
             }
         }
-        for ((way, _), times) in ways.iter().zip(&mut times) {
-            let [start, end, whole] = times.each_mut().map(|times| median(times));
-            let name = contender.name;
-            println!("  {name:8} {way:20} {start:8.1} {end:8.1} {whole:8.1}");
-        }
+    }
+    for ((way, _), times) in ways.iter().zip(&mut times) {
+        let [start, end, whole] = times.each_mut().map(|times| median(times));
+        let name = contender.name;
+        println!("  {name:8} {way:20} {start:8.1} {end:8.1} {whole:8.1}");
     }
     Ok(())
 }
