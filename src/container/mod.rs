@@ -25,6 +25,7 @@ use crate::error;
 use crate::store::{self, Draft, Durability, FileLock, Records};
 
 pub mod check;
+pub mod idmap;
 pub mod logs;
 pub mod merge;
 pub mod mounts;

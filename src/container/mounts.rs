@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
+use super::idmap;
 use crate::docker::container::{BindOptions, Config, HostConfig, Mount, VolumeOptions};
 use crate::docker::inspect::MountPoint;
 use crate::error;
@@ -116,6 +117,7 @@ pub fn parse_bind(raw: &str) -> Result<Request> {
     }
     let options =
         parse_mode(mode).ok_or_else(|| error::invalid(format!("invalid mode: {mode}")))?;
+    check_id_map(idmap::asked(mode.split(',')))?;
     let is_bind = source.starts_with('/');
     let kind = if is_bind { "bind" } else { "volume" };
     check_target(target)
@@ -189,6 +191,7 @@ fn parse_mode(text: &str) -> Option<Mode<'_>> {
                 "propagation"
             }
             "consistent" | "cached" | "delegated" | "default" => "consistency",
+            word if idmap::asked([word]).is_some() => "idmap",
             _ => return None,
         };
         if !seen.insert(group) {
@@ -230,6 +233,7 @@ pub fn check_mount(mount: &Mount) -> Result<Request> {
         mount.tmpfs_options.is_some() && mount.kind != "tmpfs",
     )?;
     let bind: BindOptions = mount.bind_options.clone().unwrap_or_default();
+    check_id_map(bind.id_map.as_deref())?;
     let volume = mount.volume_options.clone().unwrap_or_default();
     let (source, mode) = match mount.kind.as_str() {
         "bind" => {
@@ -277,6 +281,14 @@ pub fn check_mount(mount: &Mount) -> Result<Request> {
         copy: mount.kind == "volume" && !volume.no_copy,
         volume,
     })
+}
+
+/// An id map without ranges is made when it is known whom it is for.
+fn check_id_map(ranges: Option<&str>) -> Result<()> {
+    match ranges {
+        None | Some("") => Ok(()),
+        Some(ranges) => idmap::parse(ranges).map(drop),
+    }
 }
 
 fn in_config(kind: &str, error: &anyhow::Error) -> String {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::Record;
 use super::merge::{command_line, replace_env};
 use super::security::{self, Options};
 use super::user::User;
+use super::{Record, idmap};
 use crate::docker::container::{DeviceMapping, Mount as LongMount};
 use crate::docker::inspect::MountPoint;
 use crate::error;
@@ -90,6 +90,8 @@ pub struct Facts {
     pub link_env: Vec<String>,
     /// Where volumes of a mount's sub-path are, by target, when that differs from the mount's source.
     pub sources: BTreeMap<String, PathBuf>,
+    /// User and group of the sources of mounts whose ids are mapped by them, by target.
+    pub owners: BTreeMap<String, (u32, u32)>,
 }
 
 /// Derives the runtime configuration; `root` is where the root filesystem is for those who read the document.
@@ -208,7 +210,7 @@ fn mounts(record: &Record, facts: &Facts) -> Result<Vec<Mount>> {
             .mounts
             .iter()
             .find(|mount| super::mounts::clean(&mount.target) == point.destination);
-        own.push(user_mount(point, long, facts));
+        own.push(user_mount(point, long, facts)?);
     }
     for (target, options) in &host.tmpfs {
         own.push(tmpfs(&super::mounts::clean(target), options)?);
@@ -304,7 +306,7 @@ fn system_mounts(record: &Record, facts: &Facts) -> Vec<Mount> {
     mounts
 }
 
-fn user_mount(point: &MountPoint, long: Option<&LongMount>, facts: &Facts) -> Mount {
+fn user_mount(point: &MountPoint, long: Option<&LongMount>, facts: &Facts) -> Result<Mount> {
     let source = facts.sources.get(&point.destination).map_or_else(
         || point.source.clone(),
         |path| path.to_string_lossy().into_owned(),
@@ -328,7 +330,7 @@ fn user_mount(point: &MountPoint, long: Option<&LongMount>, facts: &Facts) -> Mo
         if !point.rw {
             words.push("ro".to_owned());
         }
-        return mount(&point.destination, "tmpfs", "tmpfs", words);
+        return Ok(mount(&point.destination, "tmpfs", "tmpfs", words));
     }
     let bind = long
         .and_then(|mount| mount.bind_options.clone())
@@ -347,7 +349,33 @@ fn user_mount(point: &MountPoint, long: Option<&LongMount>, facts: &Facts) -> Mo
         let shallow = bind.non_recursive || bind.read_only_non_recursive;
         options.push(if shallow { "ro" } else { "rro" }.to_owned());
     }
-    mount(&point.destination, "bind", &source, options)
+    let Some(ranges) = id_map_of(point, long) else {
+        return Ok(mount(&point.destination, "bind", &source, options));
+    };
+    let map = if ranges.is_empty() {
+        let owner = facts.owners.get(&point.destination).copied();
+        idmap::between(owner.unwrap_or_default(), (facts.user.uid, facts.user.gid))
+    } else {
+        idmap::parse(ranges)?
+    };
+    options.push("idmap".to_owned());
+    Ok(Mount {
+        uid_mappings: map.uids,
+        gid_mappings: map.gids,
+        ..mount(&point.destination, "bind", &source, options)
+    })
+}
+
+/// Returns the ranges of the id map that a mount asks for, empty for the one that its source's owner decides.
+pub fn id_map<'a>(record: &'a Record, point: &'a MountPoint) -> Option<&'a str> {
+    let mut long = record.host_config.mounts.iter();
+    let long = long.find(|mount| super::mounts::clean(&mount.target) == point.destination);
+    id_map_of(point, long)
+}
+
+fn id_map_of<'a>(point: &'a MountPoint, long: Option<&'a LongMount>) -> Option<&'a str> {
+    let long = long.and_then(|mount| mount.bind_options.as_ref()?.id_map.as_deref());
+    long.or_else(|| idmap::asked(point.mode.split(',')))
 }
 
 /// Later words win, so the user's follow the defaults.
@@ -726,6 +754,7 @@ mod tests {
             apparmor: String::new(),
             link_env: Vec::new(),
             sources: BTreeMap::new(),
+            owners: BTreeMap::new(),
         }
     }
 

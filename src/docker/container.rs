@@ -398,6 +398,10 @@ pub struct BindOptions {
     /// Whether it fails if the mounts below cannot be read-only too.
     #[serde(skip_serializing_if = "is_default", deserialize_with = "null_default")]
     pub read_only_force_recursive: bool,
+    /// Whose files show as whose; empty means that the owner of the source and the container's user change places. docker
+    /// has no such thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_map: Option<String>,
 }
 
 /// Options of a volume.

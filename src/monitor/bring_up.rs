@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, PipeReader, PipeWriter};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -328,6 +329,14 @@ fn ensure_sources(record: &Record) -> Result<()> {
 }
 
 fn facts(dirs: &Dirs, record: &Record, root: &Root, networking: &Networking) -> Result<Facts> {
+    let mut facts = look(dirs, record, root)?;
+    write_files(dirs, record, &facts.hostname, &facts.network, networking)?;
+    facts.link_env = networking.link_env();
+    Ok(facts)
+}
+
+/// Finds out what a start must know, and changes nothing. `root` is where users are looked up.
+pub fn look(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
     let host = &record.host_config;
     let groups = host.group_add.as_deref().unwrap_or_default();
     let network = sharing(dirs, &host.network_mode, "net")?;
@@ -337,7 +346,7 @@ fn facts(dirs: &Dirs, record: &Record, root: &Root, networking: &Networking) -> 
     let hostname = hostname(dirs, record, &uts)?;
     Ok(Facts {
         user: find_user(root, &record.config.user, groups)?,
-        files: write_files(dirs, record, &hostname, &network, networking)?,
+        files: files_of(dirs, record)?,
         hostname,
         network,
         ipc: sharing(dirs, &host.ipc_mode, "ipc")?,
@@ -356,9 +365,28 @@ fn facts(dirs: &Dirs, record: &Record, root: &Root, networking: &Networking) -> 
             .apparmor
             .filter(|name| name != "unconfined")
             .unwrap_or_default(),
-        link_env: networking.link_env(),
+        link_env: Vec::new(),
         sources: std::collections::BTreeMap::new(),
+        owners: owners(record)?,
     })
+}
+
+/// Returns the user and group of the sources whose ids they decide; of those that are not there yet, root will be.
+fn owners(record: &Record) -> Result<std::collections::BTreeMap<String, (u32, u32)>> {
+    let mut owners = std::collections::BTreeMap::new();
+    for mount in &record.mounts {
+        if spec::id_map(record, mount) != Some("") {
+            continue;
+        }
+        match std::fs::metadata(&mount.source) {
+            Ok(meta) => {
+                owners.insert(mount.destination.clone(), (meta.uid(), meta.gid()));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("look at {}", mount.source)),
+        }
+    }
+    Ok(owners)
 }
 
 /// Returns the capabilities that this process can give.
@@ -464,26 +492,33 @@ fn hostname(dirs: &Dirs, record: &Record, uts: &Sharing) -> Result<String> {
     }
 }
 
-/// Writes the files that tell a container its names and name servers, and returns them with their places.
+/// Returns the files that tell a container its names and name servers, with their places.
+fn files_of(dirs: &Dirs, record: &Record) -> Result<Vec<(PathBuf, &'static str)>> {
+    let dir = match record.host_config.network_mode.strip_prefix("container:") {
+        // Who shares a network shares its names.
+        Some(other) => dirs.container(&Containers::new(dirs).resolve(other)?),
+        None => dirs.container(&record.id),
+    };
+    let names = [
+        ("resolv.conf", "/etc/resolv.conf"),
+        ("hostname", "/etc/hostname"),
+        ("hosts", "/etc/hosts"),
+    ];
+    Ok(names
+        .map(|(name, target)| (dir.join(name), target))
+        .to_vec())
+}
+
+/// Writes these files, unless they are another container's.
 fn write_files(
     dirs: &Dirs,
     record: &Record,
     hostname: &str,
     network: &Sharing,
     networking: &Networking,
-) -> Result<Vec<(PathBuf, &'static str)>> {
-    let names = [
-        ("resolv.conf", "/etc/resolv.conf"),
-        ("hostname", "/etc/hostname"),
-        ("hosts", "/etc/hosts"),
-    ];
-    let host = &record.host_config;
-    // Who shares a network shares its names.
-    if let Some(other) = host.network_mode.strip_prefix("container:") {
-        let dir = dirs.container(&Containers::new(dirs).resolve(other)?);
-        return Ok(names
-            .map(|(name, target)| (dir.join(name), target))
-            .to_vec());
+) -> Result<()> {
+    if record.host_config.network_mode.starts_with("container:") {
+        return Ok(());
     }
     let mut extra = networking.extra_hosts(record);
     let hosts = if *network == Sharing::Host {
@@ -506,7 +541,5 @@ fn write_files(
     for (name, text) in [("hostname", format!("{hostname}\n")), ("hosts", hosts)] {
         etc::write(&dir.join(name), &text)?;
     }
-    Ok(names
-        .map(|(name, target)| (dir.join(name), target))
-        .to_vec())
+    Ok(())
 }

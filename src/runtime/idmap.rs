@@ -41,8 +41,39 @@ pub(super) fn apply(
         userns: u64::from(namespace.as_raw_fd().cast_unsigned()),
         ..MountAttributes::default()
     };
-    set_attributes(tree, attributes, recursive)
-        .context("mount_setattr with an id map (kernel 5.12, and a file system that can)")
+    let done = set_attributes(tree, attributes, recursive);
+    if done
+        .as_ref()
+        .is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+    {
+        let kind = rustix::fs::fstatfs(tree).map_or(0, |found| found.f_type);
+        let kind = file_system(kind).unwrap_or("this file system");
+        let error = error::unavailable(format!("{kind} cannot map ids on this kernel"));
+        let hint = "use a directory on ext4, xfs, btrfs or tmpfs, or leave the map out";
+        bail!(error::with_hint(error, hint));
+    }
+    done.context("mount_setattr with an id map (kernel 5.12)")
+}
+
+/// Returns the name of a file system by its number in statfs(2), of those that people have and that may not map ids.
+fn file_system(kind: i64) -> Option<&'static str> {
+    Some(match kind {
+        0x0102_1994 => "tmpfs",
+        0x794c_7630 => "overlay",
+        0xef53 => "ext4",
+        0x5846_5342 => "xfs",
+        0x9123_683e => "btrfs",
+        0x6969 => "nfs",
+        0x6573_5546 => "fuse",
+        0x0102_1997 => "9p",
+        0x2fc1_2fc1 => "zfs",
+        0x9fa0 => "proc",
+        0x6265_6572 => "sysfs",
+        0x1cd1 => "devpts",
+        0x6367_7270 => "cgroup2",
+        0x6a65_6a63 => "virtiofs",
+        _ => return None,
+    })
 }
 
 /// Returns a user namespace with these maps.

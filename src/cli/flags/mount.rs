@@ -47,6 +47,7 @@ fn switch(mount: &mut Mount, field: &str) -> Result<()> {
         "readonly" | "ro" => mount.read_only = true,
         "volume-nocopy" => volume_options(mount).no_copy = true,
         "bind-nonrecursive" => bind_options(mount).non_recursive = true,
+        "idmap" => bind_options(mount).id_map = Some(String::new()),
         _ => return refuse(format!("invalid field '{field}' must be a key=value pair")),
     }
     Ok(())
@@ -63,6 +64,7 @@ fn set(mount: &mut Mount, key: &str, value: &str, field: &str) -> Result<()> {
         "consistency" => mount.consistency = value.to_lowercase(),
         "bind-propagation" => bind_options(mount).propagation = value.to_lowercase(),
         "bind-nonrecursive" => bind_options(mount).non_recursive = truth()?,
+        "idmap" => bind_options(mount).id_map = Some(value.to_owned()),
         "bind-recursive" => {
             let options = bind_options(mount);
             match value {
