@@ -36,6 +36,7 @@ pub static ROOT: &[Node] = &[
     Command(&inspect::DIFF, Some(verbs::diff::run)),
     Command(&system::EVENTS, Some(verbs::events::run)),
     Command(&processes::EXEC, Some(verbs::exec::exec)),
+    Command(&inspect::EXPLAIN, Some(verbs::explain::run)),
     Command(&transfer::EXPORT, Some(verbs::transfer::export)),
     Command(&images::HISTORY, Some(verbs::list::history)),
     Command(&lists::IMAGES, Some(verbs::list::images)),

@@ -15,7 +15,7 @@ use super::lifecycle::{self, RemoveOptions};
 use super::{Engine, repair};
 use crate::container::mounts::{self, Request, Source};
 use crate::container::{Record, check, merge, names, new_id, short};
-use crate::docker::container::{ContainerCreate, HostConfig};
+use crate::docker::container::{Config, ContainerCreate, HostConfig, NetworkingConfig};
 use crate::docker::inspect::MountPoint;
 use crate::docker::system::VolumeCreate;
 use crate::image::gc::{self, Lease};
@@ -125,30 +125,8 @@ fn fill(
     draft: &Path,
     new_volumes: &mut Vec<String>,
 ) -> Result<Record> {
-    let defaults = image.config.config.clone().unwrap_or_default();
-    let mut config = merge::with_image(request.config, &defaults)?;
-    let mut host = request.host_config;
-    if matches!(host.network_mode.as_str(), "" | "default") {
-        DEFAULT_NETWORK.clone_into(&mut host.network_mode);
-    }
-    super::defaults::apply(engine.settings()?, &mut host)?;
-    check::complete(&mut config, &mut host, &super::machine::limits())?;
     let id = new_id()?;
-    if config.hostname.is_empty() && host.uts_mode != "host" {
-        config.hostname = match host.network_mode.as_str() {
-            "host" => super::machine::hostname()?,
-            mode if mode.starts_with("container:") => String::new(),
-            _ => short(&id).to_owned(),
-        };
-    }
-    let mut networking_config = request.networking_config;
-    // The client's word for the network that a container gets if it asks for none.
-    if let Some(endpoint) = networking_config.endpoints_config.remove("default") {
-        networking_config
-            .endpoints_config
-            .insert(DEFAULT_NETWORK.to_owned(), endpoint);
-    }
-    resolve_references(engine, &mut host)?;
+    let (config, mut host, mut networking_config) = complete(engine, request, image, &id)?;
     super::networks::complete(engine, &mut host, &mut networking_config)?;
     let inherited = inherited(engine, &host)?;
     let requests = mounts::plan(&config, &host, &inherited)?;
@@ -159,7 +137,81 @@ fn fill(
     for request in requests {
         points.push(mount_point(&mut content, &host, &request, new_volumes)?);
     }
-    let record = Record {
+    Ok(record(image, id, (config, host, networking_config), points))
+}
+
+/// Returns the record that a request would get, without making or changing anything: networks need not be there, and new
+/// volumes have a place that is not there yet.
+pub(super) fn propose(
+    engine: &Engine,
+    request: ContainerCreate,
+    image: &Image,
+    id: &str,
+) -> Result<Record> {
+    let asked = complete(engine, request, image, id)?;
+    let inherited = inherited(engine, &asked.1)?;
+    let points = mounts::plan(&asked.0, &asked.1, &inherited)?
+        .iter()
+        .map(|request| proposed_point(engine, request))
+        .collect::<Result<_>>()?;
+    Ok(record(image, id.to_owned(), asked, points))
+}
+
+fn proposed_point(engine: &Engine, request: &Request) -> Result<MountPoint> {
+    let point = |kind: &str, source: String| MountPoint {
+        kind: kind.to_owned(),
+        source,
+        destination: request.target.clone(),
+        mode: request.mode.clone(),
+        rw: request.writable,
+        propagation: request.propagation.clone(),
+        ..MountPoint::default()
+    };
+    Ok(match &request.source {
+        Source::Bind { path, create } => {
+            check_source(path, *create)?;
+            point("bind", path.clone())
+        }
+        Source::Tmpfs => point("tmpfs", String::new()),
+        Source::Image(_) => return Err(images_refused()),
+        Source::AnonymousVolume => point("volume", "a new volume".to_owned()),
+        Source::Volume(name) => {
+            let options = engine
+                .volumes
+                .get(name)
+                .ok()
+                .and_then(|volume| volume.options);
+            let data = engine.volumes.data(name);
+            let source = crate::volume::device(options.as_ref()).unwrap_or(&data);
+            point("volume", source.to_string_lossy().into_owned())
+        }
+    })
+}
+
+fn check_source(path: &str, create: bool) -> Result<()> {
+    if create || Path::new(path).symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let why = format!("bind source path does not exist: {path}");
+    Err(error::invalid(format!(
+        "invalid mount config for type \"bind\": {why}"
+    )))
+}
+
+fn images_refused() -> anyhow::Error {
+    error::invalid("invalid mount config for type \"image\": mounts of images are not supported")
+}
+
+/// What a request says of a container, completed.
+type Asked = (Config, HostConfig, NetworkingConfig);
+
+fn record(
+    image: &Image,
+    id: String,
+    (config, host_config, networking_config): Asked,
+    mounts: Vec<MountPoint>,
+) -> Record {
+    Record {
         id,
         name: String::new(),
         created: Timestamp::now(),
@@ -167,11 +219,38 @@ fn fill(
         layers: image.layers().to_vec(),
         platform: image.config.os.clone(),
         config,
-        host_config: host,
+        host_config,
         networking_config,
-        mounts: points,
-    };
-    Ok(record)
+        mounts,
+    }
+}
+
+/// Completes a request by the image's configuration and by defaults.
+fn complete(engine: &Engine, request: ContainerCreate, image: &Image, id: &str) -> Result<Asked> {
+    let defaults = image.config.config.clone().unwrap_or_default();
+    let mut config = merge::with_image(request.config, &defaults)?;
+    let mut host = request.host_config;
+    if matches!(host.network_mode.as_str(), "" | "default") {
+        DEFAULT_NETWORK.clone_into(&mut host.network_mode);
+    }
+    super::defaults::apply(engine.settings()?, &mut host)?;
+    check::complete(&mut config, &mut host, &super::machine::limits())?;
+    if config.hostname.is_empty() && host.uts_mode != "host" {
+        config.hostname = match host.network_mode.as_str() {
+            "host" => super::machine::hostname()?,
+            mode if mode.starts_with("container:") => String::new(),
+            _ => short(id).to_owned(),
+        };
+    }
+    let mut networking_config = request.networking_config;
+    // The client's word for the network that a container gets if it asks for none.
+    if let Some(endpoint) = networking_config.endpoints_config.remove("default") {
+        networking_config
+            .endpoints_config
+            .insert(DEFAULT_NETWORK.to_owned(), endpoint);
+    }
+    resolve_references(engine, &mut host)?;
+    Ok((config, host, networking_config))
 }
 
 fn check_platform(reference: &str, image: &Image, platform: &Platform) -> Result<()> {
@@ -344,20 +423,11 @@ pub(super) fn mount_point(
     };
     let name = match &request.source {
         Source::Bind { path, create } => {
-            if !create && Path::new(path).symlink_metadata().is_err() {
-                let why = format!("bind source path does not exist: {path}");
-                return Err(error::invalid(format!(
-                    "invalid mount config for type \"bind\": {why}"
-                )));
-            }
+            check_source(path, *create)?;
             return Ok(point("bind", path.clone()));
         }
         Source::Tmpfs => return Ok(point("tmpfs", String::new())),
-        Source::Image(_) => {
-            return Err(error::invalid(
-                "invalid mount config for type \"image\": mounts of images are not supported",
-            ));
-        }
+        Source::Image(_) => return Err(images_refused()),
         Source::Volume(name) => name.clone(),
         Source::AnonymousVolume => String::new(),
     };

@@ -24,6 +24,7 @@ pub mod create;
 mod defaults;
 pub mod events;
 pub mod exec;
+pub mod explain;
 mod fetch;
 pub mod files;
 pub mod filter;

@@ -20,6 +20,7 @@ mod df;
 mod diff;
 mod events;
 mod exec;
+mod explain;
 mod failures;
 mod foreign;
 mod health;

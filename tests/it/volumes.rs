@@ -396,3 +396,65 @@ fn names_in_filters_are_regular_expressions() {
     let names = sandbox.ok(&["network", "ls", "-f", &filter, "--format", "{{.Name}}"]);
     assert_eq!(names, "data");
 }
+
+#[test]
+fn ids_of_binds_are_mapped() {
+    let sandbox = Sandbox::new();
+    // The machine's own file system may not be one that can.
+    let disk = sandbox.path("disk");
+    let script = format!(
+        "mkdir {0} && mount -t tmpfs -o mode=755 disk {0} && mkdir {0}/home && echo mine > {0}/home/file && \
+         chown -R 1234:567 {0}/home && echo root > {0}/home/root",
+        disk.display()
+    );
+    sandbox.shell(&script);
+    let home = format!("{}/home", disk.display());
+    let stat = |name: &str| sandbox.shell(&format!("stat -c %u:%g {home}/{name}"));
+    let script = "stat -c '%u:%g %n' /data/*; touch /data/new";
+    let run = |options: &[&str]| says(&sandbox, options, script);
+    // Owner and user change places; what is made belongs to the owner.
+    let mapped = "0:0 /data/file\n1234:567 /data/root";
+    assert_eq!(run(&["-v", &format!("{home}:/data:idmap")]), mapped);
+    assert_eq!(stat("new"), "1234:567");
+    sandbox.shell(&format!("rm {home}/new"));
+    let mount = format!("type=bind,source={home},target=/data,idmap");
+    let user = run(&["--mount", &mount, "-u", "77:88"]);
+    assert_eq!(user, "77:88 /data/file\n0:0 /data/root");
+    assert_eq!(stat("new"), "1234:567");
+    sandbox.shell(&format!("rm {home}/new"));
+    // Ranges.
+    let ranges = format!("{home}:/data:rw,idmap=uids=1234-5-1#0-0-1;gids=567-6-1#0-0-1");
+    assert_eq!(
+        run(&["-v", &ranges, "-u", "5:6"]),
+        "5:6 /data/file\n0:0 /data/root"
+    );
+    assert_eq!(stat("new"), "1234:567");
+    let plan = [
+        "explain",
+        "run",
+        "-v",
+        &format!("{home}:/data:idmap"),
+        "busybox",
+    ];
+    assert!(sandbox.ok(&plan).contains("ids mapped"));
+    sandbox
+        .aril(&[
+            "run",
+            "-v",
+            &format!("{home}:/data:idmap=uids=1"),
+            "busybox",
+        ])
+        .fails(125, "invalid id map \"uids=1\": a range has three numbers");
+    // proc cannot, and is named.
+    sandbox
+        .aril(&[
+            "run",
+            "--rm",
+            "-v",
+            "/proc/sys:/data:idmap",
+            "busybox",
+            "true",
+        ])
+        .fails(125, "proc cannot map ids on this kernel");
+    sandbox.shell(&format!("umount {}", disk.display()));
+}

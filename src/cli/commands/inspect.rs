@@ -131,6 +131,40 @@ pub struct WhyArgs {
     pub container: String,
 }
 
+/// Arguments of `explain`; what follows the first word is read as `run` reads it, or as [`ExplainOneArgs`].
+#[derive(Args, Clone, Debug, Default)]
+pub struct ExplainArgs {
+    /// How to print: "json" or a template
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// A container; or run, its options, an image and a command.
+    #[arg(hide = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
+/// Arguments of `explain` for a container that exists.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ExplainOneArgs {
+    /// How to print: "json" or a template
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+    /// Name or id.
+    #[arg(hide = true)]
+    pub container: String,
+}
+
 /// Arguments of `diff`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DiffArgs {
@@ -201,6 +235,24 @@ pub const WHY: Spec = Spec {
     paths: &["container why", "why"],
     arguments: Arguments::Exactly(1),
     ..spec("why", WhyArgs::augment_args)
+};
+
+/// `explain`
+pub const EXPLAIN: Spec = Spec {
+    about: "Tell what a container is made of, or what run would make, beside the default",
+    usage: "[OPTIONS] CONTAINER | run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+    arguments: Arguments::AtLeast(1),
+    stops_at_argument: true,
+    ..spec("explain", ExplainArgs::augment_args)
+};
+
+/// `explain` of one container.
+pub const EXPLAIN_ONE: Spec = Spec {
+    usage: "[OPTIONS] CONTAINER",
+    arguments: Arguments::Exactly(1),
+    stops_at_argument: false,
+    build: ExplainOneArgs::augment_args,
+    ..EXPLAIN
 };
 
 /// `diff`

@@ -8,6 +8,7 @@ pub mod diff;
 pub mod disk_usage;
 pub mod events;
 pub mod exec;
+pub mod explain;
 pub mod foreign;
 pub mod images;
 pub mod inspect;

@@ -114,7 +114,7 @@ pub fn check_terminal(wanted: bool) -> Result<(), Failed> {
     Ok(())
 }
 
-fn request(
+pub(super) fn request(
     container: &ContainerFlags,
     options: &CreateOptions,
     command: &'static str,
@@ -149,7 +149,11 @@ fn request(
 }
 
 /// Adds the proxies of the user's config.json to the environment; a file that cannot be read is a warning, as for docker.
-fn tell_proxies(context: &Context, request: &mut ContainerCreate, container: &ContainerFlags) {
+pub(super) fn tell_proxies(
+    context: &Context,
+    request: &mut ContainerCreate,
+    container: &ContainerFlags,
+) {
     let variable = |name: &str| std::env::var(name).ok();
     let store = Store::open(context.globals.config.as_deref(), &variable);
     match credentials::file::read(store.config()) {
