@@ -55,7 +55,7 @@ pub fn complete(config: &mut Config, host: &mut HostConfig, machine: &Machine) -
     security::parse_options(host)?;
     logs::options::Driver::from_config(&host.log_config)?;
     for rule in host.resources.device_cgroup_rules.iter().flatten() {
-        spec::parse_device_rule(rule)?;
+        spec::resources::parse_device_rule(rule)?;
     }
     // What is empty is as good as not given.
     config.volumes = config.volumes.take().filter(|volumes| !volumes.is_empty());
@@ -251,7 +251,7 @@ pub fn limits_of_update(asked: &mut Resources, machine: &Machine) -> Result<()> 
         return refuse("Range of blkio weight is from 10 to 1000");
     }
     for device in &mut asked.devices {
-        spec::complete_device(device);
+        spec::resources::complete_device(device);
     }
     Ok(())
 }

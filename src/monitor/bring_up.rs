@@ -375,7 +375,7 @@ pub fn look(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
 fn owners(record: &Record) -> Result<std::collections::BTreeMap<String, (u32, u32)>> {
     let mut owners = std::collections::BTreeMap::new();
     for mount in &record.mounts {
-        if spec::id_map(record, mount) != Some("") {
+        if spec::mounts::id_map(record, mount) != Some("") {
             continue;
         }
         match std::fs::metadata(&mount.source) {

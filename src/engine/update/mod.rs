@@ -176,7 +176,7 @@ fn merged(now: &HostConfig, asked: &ContainerUpdate, new: &Resources) -> Result<
 
 /// Changes the limits of a cgroup; `old` is what it has, for a limit that the kernel takes only together with another.
 fn apply(path: &str, old: &Resources, new: &Resources) -> Result<()> {
-    let mut wanted = spec::limits(new, &spec::Numbers::new());
+    let mut wanted = spec::resources::limits(new, &spec::resources::Numbers::new());
     // v1 writes memory and swap in an order that depends on both, and v2 takes the swap without the memory.
     if let Some(memory) = &mut wanted.memory {
         let some = |value: i64| Some(value).filter(|value| *value != 0);

@@ -7,22 +7,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use self::mounts::words;
+use super::Record;
 use super::merge::{command_line, replace_env};
 use super::security::{self, Options};
 use super::user::User;
-use super::{Record, idmap};
-use crate::docker::container::{DeviceMapping, Mount as LongMount};
-use crate::docker::inspect::MountPoint;
-use crate::error;
 use crate::oci::runtime::linux::{Device, Linux, Namespace, NamespaceKind, Seccomp};
-use crate::oci::runtime::resources::{
-    BlockIo, Cpu, DeviceRule, Memory, Pids, Resources, ThrottleDevice, WeightDevice,
-};
-use crate::oci::runtime::{Capabilities, ConsoleSize, Hooks, Mount, Process, Rlimit, Root, Spec};
+use crate::oci::runtime::{Capabilities, ConsoleSize, Hooks, Process, Rlimit, Root, Spec};
+
+pub mod mounts;
+pub mod resources;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const DEFAULT_SHM_BYTES: i64 = 64 << 20;
-const CPU_PERIOD_US: i64 = 100_000;
 /// Nothing of the caller's limits is inherited, so these are set; what docker's packages give their daemon.
 const DEFAULT_NOFILE: (u64, u64) = (1024, 524_288);
 
@@ -45,9 +41,6 @@ pub struct HostDevice {
     /// Letters of `rwm`.
     pub access: String,
 }
-
-/// Major and minor numbers of devices by their paths.
-pub type Numbers = BTreeMap<String, (i64, i64)>;
 
 /// What was found out about host and image.
 #[derive(Clone, Debug)]
@@ -77,7 +70,7 @@ pub struct Facts {
     /// Devices of `--device`, or all of the host for a privileged container.
     pub devices: Vec<HostDevice>,
     /// Major and minor numbers of the block devices that limits name, by path.
-    pub block_devices: Numbers,
+    pub block_devices: resources::Numbers,
     /// Capabilities that this process can give.
     pub capabilities: Vec<String>,
     /// The filter of system calls, already chosen and read.
@@ -113,7 +106,7 @@ pub fn derive(record: &Record, root: &Path, facts: &Facts) -> Result<Spec> {
             String::new()
         },
         domainname: record.config.domainname.clone(),
-        mounts: mounts(record, facts)?,
+        mounts: mounts::mounts(record, facts)?,
         hooks: Hooks::default(),
         annotations: host.annotations.clone(),
         linux: Some(linux(record, facts)?),
@@ -201,258 +194,6 @@ fn rlimits(record: &Record) -> Vec<Rlimit> {
     rlimits
 }
 
-fn mounts(record: &Record, facts: &Facts) -> Result<Vec<Mount>> {
-    let host = &record.host_config;
-    let mut mounts = system_mounts(record, facts);
-    let mut own: Vec<Mount> = Vec::new();
-    for point in &record.mounts {
-        let long = host
-            .mounts
-            .iter()
-            .find(|mount| super::mounts::clean(&mount.target) == point.destination);
-        own.push(user_mount(point, long, facts)?);
-    }
-    for (target, options) in &host.tmpfs {
-        own.push(tmpfs(&super::mounts::clean(target), options)?);
-    }
-    for (source, target) in &facts.files {
-        if !own
-            .iter()
-            .any(|mount| mount.destination == Path::new(target))
-        {
-            let mut options = words(&["rbind", "rprivate"]);
-            if host.readonly_rootfs {
-                options.push("ro".to_owned());
-            }
-            own.push(mount(target, "bind", &source.to_string_lossy(), options));
-        }
-    }
-    // What lies deeper comes later, so that nothing is hidden by a mount above it.
-    own.sort_by_key(|mount| mount.destination.components().count());
-    // A mount of the user's takes the place of the system's at the same target.
-    mounts.retain(|system| {
-        !own.iter()
-            .any(|mount| mount.destination == system.destination)
-    });
-    mounts.extend(own);
-    Ok(mounts)
-}
-
-fn system_mounts(record: &Record, facts: &Facts) -> Vec<Mount> {
-    let host = &record.host_config;
-    let kernel = ["nosuid", "noexec", "nodev"];
-    let access = if host.privileged { "rw" } else { "ro" };
-    let with = |extra: &[&str]| words(&[&kernel[..], extra].concat());
-    let mut mounts = vec![
-        mount("/proc", "proc", "proc", with(&[])),
-        mount(
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            words(&["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        ),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            words(&[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-                "gid=5",
-            ]),
-        ),
-        mount("/sys", "sysfs", "sysfs", with(&[access])),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            with(&["relatime", access]),
-        ),
-    ];
-    match (&facts.ipc, &facts.shm) {
-        (Sharing::Host, _) => {
-            // Whoever mounts it sees the queues of the own ipc namespace, here the host's, which may have none mounted.
-            mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", with(&[])));
-            let bind = words(&["rbind", "rprivate"]);
-            mounts.push(mount("/dev/shm", "bind", "/dev/shm", bind));
-        }
-        (_, shm) => {
-            mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", with(&[])));
-            let size = if host.shm_size > 0 {
-                host.shm_size
-            } else {
-                DEFAULT_SHM_BYTES
-            };
-            mounts.push(match shm {
-                Some(path) => mount(
-                    "/dev/shm",
-                    "bind",
-                    &path.to_string_lossy(),
-                    words(&["rbind", "rprivate"]),
-                ),
-                None if host.ipc_mode == "none" => return mounts,
-                None => mount(
-                    "/dev/shm",
-                    "tmpfs",
-                    "shm",
-                    with(&["mode=1777", &format!("size={size}")]),
-                ),
-            });
-        }
-    }
-    mounts
-}
-
-fn user_mount(point: &MountPoint, long: Option<&LongMount>, facts: &Facts) -> Result<Mount> {
-    let source = facts.sources.get(&point.destination).map_or_else(
-        || point.source.clone(),
-        |path| path.to_string_lossy().into_owned(),
-    );
-    if point.kind == "tmpfs" {
-        let options = long
-            .and_then(|mount| mount.tmpfs_options.clone())
-            .unwrap_or_default();
-        let mut words = words(&["noexec", "nosuid", "nodev"]);
-        if options.size_bytes > 0 {
-            words.push(format!("size={}", options.size_bytes));
-        }
-        words.push(format!(
-            "mode={:o}",
-            if options.mode == 0 {
-                0o1777
-            } else {
-                options.mode
-            }
-        ));
-        if !point.rw {
-            words.push("ro".to_owned());
-        }
-        return Ok(mount(&point.destination, "tmpfs", "tmpfs", words));
-    }
-    let bind = long
-        .and_then(|mount| mount.bind_options.clone())
-        .unwrap_or_default();
-    let propagation = if point.propagation.is_empty() {
-        "rprivate"
-    } else {
-        &point.propagation
-    };
-    let mut options = words(&[
-        if bind.non_recursive { "bind" } else { "rbind" },
-        propagation,
-    ]);
-    if !point.rw {
-        // A read-only bind is read-only all the way down, unless that was declined.
-        let shallow = bind.non_recursive || bind.read_only_non_recursive;
-        options.push(if shallow { "ro" } else { "rro" }.to_owned());
-    }
-    let Some(ranges) = id_map_of(point, long) else {
-        return Ok(mount(&point.destination, "bind", &source, options));
-    };
-    let map = if ranges.is_empty() {
-        let owner = facts.owners.get(&point.destination).copied();
-        idmap::between(owner.unwrap_or_default(), (facts.user.uid, facts.user.gid))
-    } else {
-        idmap::parse(ranges)?
-    };
-    options.push("idmap".to_owned());
-    Ok(Mount {
-        uid_mappings: map.uids,
-        gid_mappings: map.gids,
-        ..mount(&point.destination, "bind", &source, options)
-    })
-}
-
-/// Returns the ranges of the id map that a mount asks for, empty for the one that its source's owner decides.
-pub fn id_map<'a>(record: &'a Record, point: &'a MountPoint) -> Option<&'a str> {
-    let mut long = record.host_config.mounts.iter();
-    let long = long.find(|mount| super::mounts::clean(&mount.target) == point.destination);
-    id_map_of(point, long)
-}
-
-fn id_map_of<'a>(point: &'a MountPoint, long: Option<&'a LongMount>) -> Option<&'a str> {
-    let long = long.and_then(|mount| mount.bind_options.as_ref()?.id_map.as_deref());
-    long.or_else(|| idmap::asked(point.mode.split(',')))
-}
-
-/// Later words win, so the user's follow the defaults.
-fn tmpfs(target: &str, text: &str) -> Result<Mount> {
-    let mut options = words(&["noexec", "nosuid", "nodev"]);
-    for word in text.split(',').filter(|word| !word.is_empty()) {
-        let known = matches!(
-            word,
-            "rw" | "ro"
-                | "exec"
-                | "noexec"
-                | "suid"
-                | "nosuid"
-                | "dev"
-                | "nodev"
-                | "sync"
-                | "async"
-                | "dirsync"
-                | "remount"
-                | "mand"
-                | "nomand"
-                | "atime"
-                | "noatime"
-                | "diratime"
-                | "nodiratime"
-                | "relatime"
-                | "norelatime"
-                | "strictatime"
-                | "nostrictatime"
-                | "private"
-                | "rprivate"
-                | "shared"
-                | "rshared"
-                | "slave"
-                | "rslave"
-                | "unbindable"
-                | "runbindable"
-        );
-        let keyed = [
-            "size",
-            "mode",
-            "uid",
-            "gid",
-            "nr_inodes",
-            "nr_blocks",
-            "mpol",
-        ];
-        let valued = word
-            .split_once('=')
-            .is_some_and(|(key, value)| keyed.contains(&key) && !value.is_empty());
-        if !known && !valued {
-            let name = word.split_once('=').map_or(word, |(name, _)| name);
-            return Err(error::invalid(format!("invalid tmpfs option \"{name}\"")));
-        }
-        let opposite = word
-            .strip_prefix("no")
-            .map_or_else(|| format!("no{word}"), str::to_owned);
-        options.retain(|option| *option != opposite);
-        options.push(word.to_owned());
-    }
-    Ok(mount(target, "tmpfs", "tmpfs", options))
-}
-
-fn mount(destination: &str, kind: &str, source: &str, options: Vec<String>) -> Mount {
-    Mount {
-        destination: PathBuf::from(destination),
-        kind: kind.to_owned(),
-        source: source.to_owned(),
-        options,
-        ..Mount::default()
-    }
-}
-
-fn words(list: &[&str]) -> Vec<String> {
-    list.iter().map(|word| (*word).to_owned()).collect()
-}
-
 fn linux(record: &Record, facts: &Facts) -> Result<Linux> {
     let host = &record.host_config;
     let paths = |asked: &Option<Vec<String>>, defaults: Vec<String>| -> Vec<PathBuf> {
@@ -478,7 +219,7 @@ fn linux(record: &Record, facts: &Facts) -> Result<Linux> {
     Ok(Linux {
         namespaces: namespaces(facts),
         sysctl: sysctls(record, facts),
-        resources: Some(resources(record, facts)?),
+        resources: Some(resources::resources(record, facts)?),
         cgroups_path: facts.cgroup.clone(),
         devices: facts
             .devices
@@ -539,194 +280,14 @@ fn sysctls(record: &Record, facts: &Facts) -> BTreeMap<String, String> {
     sysctls
 }
 
-fn resources(record: &Record, facts: &Facts) -> Result<Resources> {
-    let host = &record.host_config;
-    Ok(Resources {
-        devices: device_rules(record, facts)?,
-        ..limits(&host.resources, &facts.block_devices)
-    })
-}
-
-/// Translates limits; what is zero or absent stays absent. `block_devices` has the numbers of the devices that they name.
-pub fn limits(asked: &crate::docker::container::Resources, block_devices: &Numbers) -> Resources {
-    let some = |value: i64| (value != 0).then_some(value);
-    let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
-    let memory = Memory {
-        limit: some(asked.memory),
-        reservation: some(asked.memory_reservation),
-        swap: some(asked.memory_swap),
-        swappiness: asked
-            .memory_swappiness
-            .and_then(|value| u64::try_from(value).ok()),
-        disable_oom_killer: asked.oom_kill_disable.filter(|disable| *disable),
-        ..Memory::default()
-    };
-    // CPUs are a quota of a period that nobody asked for.
-    let (quota, period) = match asked.nano_cpus {
-        0 => (some(asked.cpu_quota), positive(asked.cpu_period)),
-        nano => (
-            Some(nano.saturating_mul(CPU_PERIOD_US) / 1_000_000_000),
-            positive(CPU_PERIOD_US),
-        ),
-    };
-    let cpu = Cpu {
-        shares: positive(asked.cpu_shares),
-        quota,
-        period,
-        realtime_runtime: some(asked.cpu_realtime_runtime),
-        realtime_period: positive(asked.cpu_realtime_period),
-        cpus: asked.cpuset_cpus.clone(),
-        mems: asked.cpuset_mems.clone(),
-        ..Cpu::default()
-    };
-    Resources {
-        memory: (memory != Memory::default()).then_some(memory),
-        cpu: (cpu != Cpu::default()).then_some(cpu),
-        pids: asked
-            .pids_limit
-            .filter(|limit| *limit != 0)
-            .map(|limit| Pids {
-                limit: Some(limit.max(-1)),
-            }),
-        block_io: block_io(asked, block_devices),
-        ..Resources::default()
-    }
-}
-
-fn block_io(
-    asked: &crate::docker::container::Resources,
-    block_devices: &Numbers,
-) -> Option<BlockIo> {
-    let number = |path: &String| block_devices.get(path).copied();
-    let throttle = |devices: &[crate::docker::container::ThrottleDevice]| -> Vec<ThrottleDevice> {
-        let device = |device: &crate::docker::container::ThrottleDevice| {
-            number(&device.path).map(|(major, minor)| ThrottleDevice {
-                major,
-                minor,
-                rate: device.rate,
-            })
-        };
-        devices.iter().filter_map(device).collect()
-    };
-    let block_io = BlockIo {
-        weight: (asked.blkio_weight > 0).then_some(asked.blkio_weight),
-        weight_device: asked
-            .blkio_weight_device
-            .iter()
-            .filter_map(|device| {
-                let (major, minor) = number(&device.path)?;
-                Some(WeightDevice {
-                    major,
-                    minor,
-                    weight: Some(device.weight),
-                    leaf_weight: None,
-                })
-            })
-            .collect(),
-        throttle_read_bps_device: throttle(&asked.blkio_device_read_bps),
-        throttle_write_bps_device: throttle(&asked.blkio_device_write_bps),
-        throttle_read_iops_device: throttle(&asked.blkio_device_read_iops),
-        throttle_write_iops_device: throttle(&asked.blkio_device_write_iops),
-        ..BlockIo::default()
-    };
-    (block_io != BlockIo::default()).then_some(block_io)
-}
-
-fn device_rules(record: &Record, facts: &Facts) -> Result<Vec<DeviceRule>> {
-    let all = |allow| DeviceRule {
-        allow,
-        access: "rwm".to_owned(),
-        ..DeviceRule::default()
-    };
-    if record.host_config.privileged {
-        return Ok(vec![all(true)]);
-    }
-    let mut rules = vec![all(false)];
-    // Nodes may be made of anything; only these can be opened: null, zero, full, random, urandom, tty, console, ptmx, ptys.
-    for kind in ["c", "b"] {
-        rules.push(rule(kind, None, None, "m"));
-    }
-    for (major, minor) in [
-        (1, Some(3)),
-        (1, Some(5)),
-        (1, Some(7)),
-        (1, Some(8)),
-        (1, Some(9)),
-        (5, Some(0)),
-        (5, Some(1)),
-        (5, Some(2)),
-        (136, None),
-    ] {
-        rules.push(rule("c", Some(major), minor, "rwm"));
-    }
-    for device in &facts.devices {
-        rules.push(rule(
-            &device.node.kind,
-            Some(device.node.major),
-            Some(device.node.minor),
-            &device.access,
-        ));
-    }
-    for text in record
-        .host_config
-        .resources
-        .device_cgroup_rules
-        .iter()
-        .flatten()
-    {
-        rules.push(parse_device_rule(text)?);
-    }
-    Ok(rules)
-}
-
-fn rule(kind: &str, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
-    DeviceRule {
-        allow: true,
-        kind: kind.to_owned(),
-        major,
-        minor,
-        access: access.to_owned(),
-    }
-}
-
-/// Reads `c 1:3 rwm`, with `*` for any number; the error is of kind `Invalid`.
-pub fn parse_device_rule(text: &str) -> Result<DeviceRule> {
-    let refuse = || error::invalid(format!("invalid device cgroup rule format: '{text}'"));
-    let parts: Vec<&str> = text.split_whitespace().collect();
-    let [kind @ ("a" | "b" | "c"), numbers, access] = parts[..] else {
-        return Err(refuse());
-    };
-    let (major, minor) = numbers.split_once(':').ok_or_else(refuse)?;
-    let number = |text: &str| -> Result<Option<i64>> {
-        if text == "*" {
-            Ok(None)
-        } else {
-            text.parse::<u32>()
-                .map(|n| Some(i64::from(n)))
-                .map_err(|_| refuse())
-        }
-    };
-    if access.is_empty() || !access.bytes().all(|b| b"rwm".contains(&b)) {
-        return Err(refuse());
-    }
-    Ok(rule(kind, number(major)?, number(minor)?, access))
-}
-
-/// Completes a `--device` text's fields, which documents show filled in.
-pub fn complete_device(device: &mut DeviceMapping) {
-    if device.path_in_container.is_empty() {
-        device.path_in_container.clone_from(&device.path_on_host);
-    }
-    if device.cgroup_permissions.is_empty() {
-        "rwm".clone_into(&mut device.cgroup_permissions);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::mounts::tmpfs;
+    use super::resources::parse_device_rule;
     use super::*;
     use crate::docker::container::Ulimit;
     use crate::docker::container::{Config, HostConfig, NetworkingConfig};
+    use crate::docker::inspect::MountPoint;
 
     fn facts() -> Facts {
         Facts {
