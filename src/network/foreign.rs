@@ -3,12 +3,14 @@
 //! Accepting in a table of our own does not help where another table drops. So where a chain of iptables drops by default
 //! (docker itself, ufw and many scripts do that), two rules for the bridge are put into it, as a person would with
 //! `iptables -I FORWARD -i BRIDGE -j ACCEPT`. Rules of nft(8) are their author's: a warning says what is missing there.
+//! firewalld is asked, see [`super::firewalld`].
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 
+use super::firewalld;
 use super::netlink::expression::{Expression, Meta, Verdict};
 use super::netlink::nft::{self, Table, TableFamily, Transaction, interface_name};
 use super::netlink::{Socket, attribute, attributes};
@@ -34,8 +36,9 @@ pub fn admit(socket: &Socket, bridge: &str) -> Result<()> {
     warn_of_others(socket, bridge)
 }
 
-/// The same where the chain is one of nf_tables: two questions if it drops nothing, so every start can ask.
+/// The same where the chain is one of nf_tables: three questions if it drops nothing, so every start can ask.
 pub fn admit_by_rules(socket: &Socket, bridge: &str) -> Result<()> {
+    firewalld::admit(socket, bridge)?;
     for table in FILTERS {
         let Some(chain) = nft::chain(socket, table, CHAIN)? else {
             continue;
@@ -124,7 +127,7 @@ pub fn dismiss(socket: &Socket, bridge: &str) -> Result<()> {
         }
     }
     legacy(bridge, "-D");
-    Ok(())
+    firewalld::dismiss(socket, bridge)
 }
 
 /// The iptables of before nf_tables can be asked by its own program only; once per network.

@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod events;
 pub mod files;
 pub mod firewall;
+mod firewalld;
 pub mod foreign;
 pub mod holder;
 pub mod ipam;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::place::Echo;
 use super::place::Place::{Container, Host, Router};
 use super::{Lan, NEVER, ip};
-use crate::sandbox::{PATIENCE, wait_until};
+use crate::sandbox::{PATIENCE, lines, wait_until};
 
 /// Lets packets between ports of a bridge pass through the host's firewall, or not.
 fn set_bridge_calls_firewall(lan: &Lan, calls: bool) {
@@ -244,4 +244,65 @@ fn a_legacy_firewall_that_drops_what_is_forwarded_lets_containers_through() {
     assert_eq!(lan.peer(Container("web"), "10.99.0.2:80"), "10.99.0.1");
     let rules = lan.sandbox.shell("iptables-legacy -S FORWARD");
     assert!(rules.contains("-P FORWARD DROP"), "{rules}");
+}
+
+#[test]
+fn firewalld_is_asked_to_trust_a_bridge_once() {
+    let lan = Lan::new();
+    let sandbox = &lan.sandbox;
+    // What it makes of the kernel's rules: what comes from an interface without a zone is rejected.
+    sandbox.shell(
+        "nft -f - <<'END'
+         table inet firewalld {
+           chain filter_FORWARD_ZONES { }
+           chain filter_FORWARD {
+             type filter hook forward priority 10; policy accept;
+             ct state { established, related } accept
+             ct status dnat accept
+             jump filter_FORWARD_ZONES
+             reject with icmpx admin-prohibited
+           }
+         }
+END",
+    );
+    // Its program, which asks a daemon that the machine here has not.
+    let program = sandbox.write(
+        "bin/firewall-cmd",
+        "#!/bin/sh
+         echo \"$*\" >> ${0%/*}/asked
+         case $* in
+         --permanent*) ;;
+         *--add-interface=*) nft insert rule inet firewalld filter_FORWARD_ZONES iifname ${3#*=} accept ;;
+         esac
+",
+    );
+    sandbox.shell(&format!("chmod +x {program}"));
+    let aril = |args: &[&str]| {
+        let path = std::env::var("PATH").unwrap();
+        let mut command = sandbox.aril_command(args);
+        command.env("PATH", format!("{}:{path}", sandbox.path("bin").display()));
+        sandbox.run(command).ok()
+    };
+    aril(&[
+        "network",
+        "create",
+        "-o",
+        "com.docker.network.bridge.name=mine",
+        "net",
+    ]);
+    for _ in 0..2 {
+        let ping = "run --rm --network net busybox ping -c1 -W5 10.99.0.2";
+        aril(&ping.split(' ').collect::<Vec<_>>());
+    }
+    aril(&["network", "rm", "net"]);
+    assert_eq!(
+        lines(sandbox.path("bin/asked")),
+        [
+            "--quiet --zone=trusted --add-interface=mine",
+            "--permanent --quiet --zone=trusted --add-interface=mine",
+            "--quiet --zone=trusted --remove-interface=mine",
+            "--permanent --quiet --zone=trusted --remove-interface=mine",
+        ]
+    );
+    sandbox.shell("nft delete table inet firewalld");
 }
