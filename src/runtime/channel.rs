@@ -17,6 +17,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::error::describe;
@@ -217,9 +218,16 @@ impl Channel {
 
     /// Waits for the other side's next message; nothing once it has closed, be it by an exec or by its end.
     pub(super) fn receive(&self) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
-        let received = match fdpass::receive(self.socket.as_fd(), TEXT_MAX + 64) {
-            // A child that ended with something of ours unread.
-            Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => None,
+        let receive = || fdpass::receive(self.socket.as_fd(), TEXT_MAX + 64);
+        let is_reset = |error: &io::Error| error.raw_os_error() == Some(libc::ECONNRESET);
+        // A child that ended with something of ours unread. The kernel says so once, before it hands out what the child has
+        // sent.
+        let received = match receive() {
+            Err(error) if is_reset(&error) => receive(),
+            received => received,
+        };
+        let received = match received {
+            Err(error) if is_reset(&error) => None,
             received => received?,
         };
         let Some((bytes, fds)) = received else {
@@ -228,6 +236,21 @@ impl Channel {
         let message =
             Message::decode(&bytes).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))?;
         Ok(Some((message, fds)))
+    }
+
+    /// Returns what the other side has said of its failure, if it has; does not wait for it.
+    pub(super) fn last_words(&self) -> Option<Failure> {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        while poll(&mut fds, Some(&now)) == Ok(1) {
+            if let Message::Failed(failure) = self.receive().ok()??.0 {
+                return Some(failure);
+            }
+        }
+        None
     }
 
     /// Lets the child go on.

@@ -58,10 +58,17 @@ pub(super) fn bring_up(
         go(&process.channel)?;
     }
     if let Some(meanwhile) = meanwhile {
-        meanwhile(Prepared {
+        let done = meanwhile(Prepared {
             pid: process.pid,
             pidfd: process.pidfd.as_fd(),
-        })?;
+        });
+        if let Err(error) = done {
+            // With a child that has ended nothing can be done; why it has is the cause.
+            return Err(process
+                .channel
+                .last_words()
+                .map_or(error, anyhow::Error::from));
+        }
     }
     if init.sync == Sync::Wait {
         go(&process.channel)?;
