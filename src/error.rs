@@ -58,6 +58,9 @@ impl std::error::Error for Hinted {
     }
 }
 
+/// What is said of a name that is empty, at the end: a client finds that by itself.
+pub const EMPTY_NAME: &str = "value is empty";
+
 /// Returns an error of `kind` that prints as `message`.
 pub fn new(kind: Kind, message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Kinded {

@@ -70,7 +70,7 @@ impl Volumes {
             .driver_opts
             .clone()
             .filter(|options| !options.is_empty());
-        check_options(options.as_ref())?;
+        check_options(options.as_ref()).with_context(|| format!("create {name}"))?;
         let draft = Draft::new(&self.dirs.tmp())?;
         let data = draft.path().join(DATA);
         std::fs::DirBuilder::new()

@@ -62,8 +62,11 @@ impl Failed {
     }
 
     /// Returns the failure of an engine operation, for `map_err`: as docker it prints as the daemon's answer.
+    ///
+    /// That a name is empty, docker's client finds by itself.
     pub fn engine(error: anyhow::Error) -> Failed {
-        Failed::one(error, true)
+        let engine = !error.root_cause().to_string().ends_with(error::EMPTY_NAME);
+        Failed::one(error, engine)
     }
 
     /// Returns a failure that says nothing: what there was to say is printed, or the exit code is a program's.

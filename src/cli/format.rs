@@ -51,7 +51,7 @@ pub struct Format {
 impl List {
     /// Returns what `--format` and `--quiet` ask for; `asked` is empty without `--format`.
     ///
-    /// The error is of kind `Invalid`: `failed to parse template: template: :1: unclosed action`.
+    /// The error is of kind `Invalid`: `template parsing error: template: :1: unclosed action`.
     pub fn format(&self, asked: &str, quiet: bool) -> Result<Format> {
         let table: String;
         let text = match (asked, self.raw) {
@@ -79,7 +79,7 @@ impl Format {
         };
         let text = text.trim_matches(' ');
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
-        let failed = |error| error::invalid(format!("failed to parse template: {error}"));
+        let failed = |error| error::invalid(format!("template parsing error: {error}"));
         let template = Template::parse(&text).map_err(failed)?;
         Ok(Format { template, table })
     }
@@ -95,7 +95,7 @@ impl Format {
     pub fn render(&self, columns: &'static [Column], rows: &[Value]) -> Result<String> {
         let mut body = String::new();
         for row in rows {
-            let failed = |error| error::invalid(format!("failed to execute template: {error}"));
+            let failed = |error| error::invalid(format!("template parsing error: {error}"));
             body.push_str(&self.template.execute(row).map_err(failed)?);
             body.push('\n');
         }
@@ -302,22 +302,22 @@ mod tests {
         check(
             "{{.Nope",
             false,
-            "failed to parse template: template: :1: unclosed action",
+            "template parsing error: template: :1: unclosed action",
         );
         check(
             "{{.Nope}}",
             false,
-            "failed to execute template: template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *thing.Context",
+            "template parsing error: template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *thing.Context",
         );
         check(
             "{{.Label}}",
             false,
-            "failed to execute template: template: :1:2: executing \"\" at <.Label>: wrong number of args for Label: want 1 got 0",
+            "template parsing error: template: :1:2: executing \"\" at <.Label>: wrong number of args for Label: want 1 got 0",
         );
         check(
             "{{.ID 1}}",
             false,
-            "failed to execute template: template: :1:2: executing \"\" at <.ID>: wrong number of args for ID: want 0 got 1",
+            "template parsing error: template: :1:2: executing \"\" at <.ID>: wrong number of args for ID: want 0 got 1",
         );
     }
 

@@ -24,6 +24,7 @@ pub mod log;
 mod oci;
 pub mod output;
 pub mod parse;
+pub mod preferences;
 pub mod progress;
 mod relay;
 pub mod rows;

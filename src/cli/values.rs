@@ -149,6 +149,11 @@ pub fn label(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// Reads a path, which may be empty as if it had not been given.
+pub fn path(text: &str) -> Result<std::path::PathBuf> {
+    Ok(std::path::PathBuf::from(text))
+}
+
 /// Reads `key=value`; without a sign the value is empty.
 pub fn pair(text: &str) -> Result<(String, String)> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));

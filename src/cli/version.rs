@@ -51,12 +51,15 @@ pub fn run(_context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
                 .map_err(|error| Failed::from(format::parsing_error(error)).code(64))?;
             let document = template::to_value(&info())?;
             // docker prints the errors of this template without its usual words before them, and has a name for it.
-            let text = template.execute(&document).map_err(|error| {
-                let text = error
+            let (text, done) = template.execute_as_far_as_it_goes(&document);
+            if let Err(error) = done {
+                output::out(&format!("{text}\n"))?;
+                let error = error
                     .to_string()
                     .replace("template: :", "template: version:");
-                error::invalid(text.replace("executing \"\"", "executing \"version\""))
-            })?;
+                let error = error.replace("executing \"\"", "executing \"version\"");
+                return Err(Failed::from(error::invalid(error)));
+            }
             format!("{text}\n")
         }
     };

@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 
-use super::{logs, merge, security, signal, spec};
+use super::{logs, merge, mounts, security, signal, spec};
 use crate::docker::container::{Config, HostConfig, Resources, RestartPolicy};
 use crate::error;
 
@@ -35,6 +35,14 @@ pub fn complete(config: &mut Config, host: &mut HostConfig, machine: &Machine) -
     check_config(config)?;
     check_modes(config, host)?;
     check_restart(host)?;
+    for target in host.tmpfs.keys() {
+        mounts::check_target(target)?;
+    }
+    if host.annotations.contains_key("") {
+        return refuse(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        );
+    }
     limits(&mut host.resources, machine)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         let range = "range for oom score adj is [-1000, 1000]";
@@ -100,7 +108,7 @@ fn check_unsupported(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-fn check_config(config: &Config) -> Result<()> {
+fn check_config(config: &mut Config) -> Result<()> {
     if !config.stop_signal.is_empty() {
         signal::parse(&config.stop_signal)?;
     }
@@ -115,6 +123,9 @@ fn check_config(config: &Config) -> Result<()> {
         if merge::name_of(variable).is_empty() {
             return refuse(format!("invalid environment variable: {variable}"));
         }
+    }
+    if config.working_dir.starts_with('/') {
+        config.working_dir = mounts::clean(&config.working_dir);
     }
     if let Some(check) = &config.healthcheck {
         for (name, value) in [
@@ -225,6 +236,9 @@ pub fn restart_policy(policy: &RestartPolicy) -> Result<()> {
         return refuse(
             "invalid restart policy: maximum retry count can only be used with 'on-failure'",
         );
+    }
+    if policy.maximum_retry_count < 0 {
+        return refuse("invalid restart policy: maximum retry count cannot be negative");
     }
     Ok(())
 }

@@ -347,13 +347,15 @@ impl Containers {
     /// The error is of kind `NotFound` if there is none, and `Invalid` if `text` is empty or fits several.
     pub fn resolve(&self, text: &str) -> Result<String> {
         if text.is_empty() {
-            return Err(error::invalid("invalid name or ID supplied: \"\""));
+            let why = format!("invalid container name or ID: {}", error::EMPTY_NAME);
+            return Err(error::invalid(why));
         }
         let is_hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if is_hex && text.len() == 64 && self.records.contains(text) {
             return Ok(text.to_owned());
         }
-        if let Some(id) = self.owner(text.strip_prefix('/').unwrap_or(text))? {
+        let text = text.strip_prefix('/').unwrap_or(text);
+        if let Some(id) = self.owner(text)? {
             return Ok(id);
         }
         if is_hex && text.len() < 64 {

@@ -122,11 +122,15 @@ pub fn parse_bind(raw: &str) -> Result<Request> {
     let kind = if is_bind { "bind" } else { "volume" };
     check_target(target)
         .map_err(|error| error::invalid(format!("{}: {}", malformed(), in_config(kind, &error))))?;
-    if options.no_copy && is_bind || !options.propagation.is_empty() && !is_bind {
-        return Err(error::invalid(format!(
-            "{}: invalid mode: {mode}",
-            malformed()
-        )));
+    let misplaced = match is_bind {
+        true if options.no_copy => Some("VolumeOptions"),
+        false if !options.propagation.is_empty() => Some("BindOptions"),
+        _ => None,
+    };
+    if let Some(options) = misplaced {
+        let why = error::invalid(format!("field {options} must not be specified"));
+        let why = in_config(kind, &why);
+        return Err(error::invalid(format!("{}: {why}", malformed())));
     }
     let source = match (is_bind, source.is_empty()) {
         (true, _) => Source::Bind {
@@ -160,6 +164,10 @@ fn propagation(is_bind: bool, asked: &str) -> String {
     }
 }
 
+const PROPAGATIONS: [&str; 6] = [
+    "private", "rprivate", "shared", "rshared", "slave", "rslave",
+];
+
 struct Mode<'a> {
     writable: bool,
     no_copy: bool,
@@ -186,7 +194,7 @@ fn parse_mode(text: &str) -> Option<Mode<'_>> {
             }
             // There is no SELinux label to share or own where this runs without SELinux, and docker ignores them there too.
             "z" | "Z" => "label",
-            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
+            word if PROPAGATIONS.contains(&word) => {
                 mode.propagation = word;
                 "propagation"
             }
@@ -235,6 +243,7 @@ pub fn check_mount(mount: &Mount) -> Result<Request> {
     let bind: BindOptions = mount.bind_options.clone().unwrap_or_default();
     check_id_map(bind.id_map.as_deref())?;
     let volume = mount.volume_options.clone().unwrap_or_default();
+    check_paths(&bind, &volume).map_err(|error| refuse(error.to_string()))?;
     let (source, mode) = match mount.kind.as_str() {
         "bind" => {
             needs("Source", !mount.source.is_empty())?;
@@ -291,11 +300,41 @@ fn check_id_map(ranges: Option<&str>) -> Result<()> {
     }
 }
 
+/// Refuses a path that does not lead down from where it begins, by its text alone; the empty one does.
+fn check_subpath(path: &str) -> Result<()> {
+    let mut depth = 0_i32;
+    let refuse = || error::invalid("subpath must be a relative path within the volume");
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        if depth < 0 || path.starts_with('/') {
+            return Err(refuse());
+        }
+    }
+    Ok(())
+}
+
+fn check_paths(bind: &BindOptions, volume: &VolumeOptions) -> Result<()> {
+    check_propagation(&bind.propagation)?;
+    check_subpath(&volume.subpath)
+}
+
+fn check_propagation(text: &str) -> Result<()> {
+    if text.is_empty() || PROPAGATIONS.contains(&text) {
+        return Ok(());
+    }
+    Err(error::invalid(format!("invalid propagation mode: {text}")))
+}
+
 fn in_config(kind: &str, error: &anyhow::Error) -> String {
     format!("invalid mount config for type \"{kind}\": {error}")
 }
 
-fn check_target(target: &str) -> Result<()> {
+/// Refuses places where nothing can be mounted; the error is of kind `Invalid`.
+pub fn check_target(target: &str) -> Result<()> {
     if !target.starts_with('/') {
         return Err(error::invalid(format!(
             "invalid mount path: '{target}' mount path must be absolute"

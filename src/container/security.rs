@@ -29,18 +29,18 @@ const DEFAULT_CAPABILITIES: [&str; 14] = [
 ///
 /// Besides these, `/sys/devices/system/cpu/cpuN/thermal_throttle` of every CPU that has it.
 pub const MASKED_PATHS: [&str; 12] = [
-    "/proc/acpi",
     "/proc/asound",
+    "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
+    "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 
 /// Paths that cannot be written.

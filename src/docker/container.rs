@@ -300,7 +300,7 @@ pub struct RestartPolicy {
     /// `no`, `always`, `unless-stopped`, `on-failure`; empty means `no`.
     pub name: String,
     /// For `on-failure`; 0 is unlimited.
-    pub maximum_retry_count: u32,
+    pub maximum_retry_count: i64,
 }
 
 /// A device of the host.

@@ -178,6 +178,9 @@ pub struct Actor {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Info {
+    /// Of the engine: the same as long as machine and data folder are.
+    #[serde(rename = "ID")]
+    pub id: String,
     /// All containers.
     pub containers: usize,
     /// Those that run.

@@ -42,6 +42,9 @@ pub fn commit(engine: &Engine, container: &Container, options: &CommitOptions) -
             "You cannot commit container {id} which is being removed"
         )));
     }
+    if let Some(name) = &options.reference {
+        images::check_new_name(name)?;
+    }
     let record = &container.record;
     // Before anything is done: what cannot be applied is no reason to freeze anybody.
     let mut config = merge::for_commit(&record.config);

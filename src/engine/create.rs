@@ -65,6 +65,7 @@ pub fn create(
         platform,
         replace,
     } = options;
+    let name = name.map(|name| name.strip_prefix('/').unwrap_or(name));
     if let Some(name) = name {
         names::validate(name)?;
     }
@@ -347,6 +348,10 @@ fn inherited(engine: &Engine, host: &HostConfig) -> Result<Vec<MountPoint>> {
     let mut points = Vec::new();
     for text in host.volumes_from.iter().flatten() {
         let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
+        if name.is_empty() {
+            let why = "volumes-from specification cannot be an empty string";
+            return Err(error::invalid(why));
+        }
         if !matches!(mode, "ro" | "rw" | "z" | "Z") {
             return Err(error::invalid(format!("invalid mode: {mode}")));
         }

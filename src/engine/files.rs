@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use rustix::fs::FileType;
 
 use super::Engine;
 use crate::container::Container;
@@ -53,11 +54,11 @@ pub fn make_working_dir(engine: &Engine, container: &Container) -> Result<()> {
     let image = engine.images.by_id(&record.image)?;
     let lowers = snapshot::lowers(&engine.images, &image)?;
     // Most images have theirs, and the end of a mount that can be written to waits for the disk.
-    if Root::from_dir(overlay::mount(&lowers, None)?)
-        .handle(Path::new(dir))
-        .is_ok()
-    {
-        return Ok(());
+    if let Ok(found) = Root::from_dir(overlay::mount(&lowers, None)?).handle(Path::new(dir)) {
+        let stat = rustix::fs::fstat(&found).with_context(|| format!("look at {dir}"))?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Ok(());
+        }
     }
     // Somebody may have started it already, which makes the directory too.
     let Some(_lock) = engine.containers.try_lock(&record.id)? else {

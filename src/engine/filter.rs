@@ -23,6 +23,7 @@ impl Filters {
     /// Refuses keys that are not in `known`; the error is of kind `Invalid`.
     pub fn check(&self, known: &[&str]) -> Result<()> {
         match self.0.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) if key.is_empty() => Err(error::invalid("invalid filter")),
             Some(key) => Err(error::invalid(format!("invalid filter '{key}'"))),
             None => Ok(()),
         }
@@ -78,6 +79,11 @@ impl Filters {
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
             Some(other) => return Err(error::invalid(format!("invalid filter '{key}=[{other}]'"))),
         };
+        if values.next().is_some() {
+            return Err(error::invalid(format!(
+                "got more than one value for filter key {key:?}"
+            )));
+        }
         Ok(Some(flag))
     }
 }

@@ -82,6 +82,16 @@ pub fn list(engine: &Engine, all: bool, filters: &Filters) -> Result<Vec<ImageSu
     Ok(wanted)
 }
 
+/// Fills in how many containers each image has.
+pub fn count_containers(engine: &Engine, images: &mut [ImageSummary]) -> Result<()> {
+    let uses = uses(engine)?;
+    for image in images {
+        let of = uses.iter().filter(|it| it.image.as_ref() == image.id);
+        image.containers = i64::try_from(of.count()).unwrap_or(i64::MAX);
+    }
+    Ok(())
+}
+
 /// Reads a moment; fronts translate how long ago into one.
 pub fn until(text: &str) -> Result<i64> {
     let seconds = text.split('.').next().unwrap_or_default();
@@ -104,7 +114,7 @@ fn pattern(text: &str) -> Result<Regex> {
         }
     }
     regex.push('$');
-    Regex::new(&regex).map_err(|_| error::invalid(format!("invalid filter 'reference={text}'")))
+    Regex::new(&regex).map_err(|_| error::invalid("syntax error in pattern"))
 }
 
 /// Returns whether a pattern fits a reference, with or without what follows the name.
@@ -256,10 +266,21 @@ pub fn history(engine: &Engine, text: &str) -> Result<Vec<HistoryItem>> {
 
 /// Gives an image another name.
 pub fn tag(engine: &Engine, source: &str, target: &Reference) -> Result<()> {
+    check_new_name(target)?;
     let image = engine.images.resolve(source)?.image;
     let target = target.clone().or_latest();
     engine.images.tag(&image.id, &target)?;
     report(engine, "tag", image.id.as_ref(), &target.familiar());
+    Ok(())
+}
+
+/// Refuses a name that reads like the digest of an image; the error is of kind `Invalid`.
+pub(super) fn check_new_name(name: &Reference) -> Result<()> {
+    if name.familiar_name() == "sha256" {
+        return Err(error::invalid(
+            "refusing to create an ambiguous tag using digest algorithm as name",
+        ));
+    }
     Ok(())
 }
 

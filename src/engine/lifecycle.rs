@@ -67,7 +67,7 @@ pub fn kill(engine: &Engine, text: &str, signal: &str) -> Result<()> {
     let kill = || {
         let container = engine.container(text)?;
         let number = signal::parse(signal).map_err(|error| match signal.parse::<i32>() {
-            Ok(number) if number > 0 => {
+            Ok(number) if number != 0 => {
                 error::invalid(format!("the linux daemon does not support signal {number}"))
             }
             _ => error,
@@ -80,7 +80,13 @@ pub fn kill(engine: &Engine, text: &str, signal: &str) -> Result<()> {
         }
         connection.wait_gone()
     };
-    kill().with_context(|| format!("cannot kill container: {text}"))
+    kill().map_err(|error| {
+        if text.is_empty() {
+            return error;
+        }
+        let name = text.strip_prefix('/').unwrap_or(text);
+        error.context(format!("cannot kill container: {name}"))
+    })
 }
 
 /// How a container is to be stopped; what is absent is taken from the container's configuration.
@@ -134,7 +140,8 @@ fn stop_for(
 ) -> Result<bool> {
     let config = &container.record.config;
     let configured = Some(config.stop_signal.as_str()).filter(|signal| !signal.is_empty());
-    let signal = signal::parse(options.signal.as_deref().or(configured).unwrap_or("TERM"))?;
+    // Nobody's signal is looked at if there is nothing to stop, as with docker.
+    let signal = || signal::parse(options.signal.as_deref().or(configured).unwrap_or("TERM"));
     let timeout_s = options
         .timeout_s
         .or(config.stop_timeout)
@@ -142,6 +149,7 @@ fn stop_for(
     if !container.status.phase.needs_monitor() {
         return Ok(false);
     }
+    let signal = signal()?;
     let connection = match monitor(engine, container) {
         // It has ended by itself meanwhile.
         Err(error) if error::is(&error, error::Kind::Conflict) => return Ok(false),
@@ -286,13 +294,12 @@ pub fn remove(engine: &Engine, text: &str, options: RemoveOptions) -> Result<()>
         if !options.force {
             let state = container.status.phase.name();
             let remedy = if container.status.phase == Phase::Paused {
-                "unpause and then stop"
+                " and must be unpaused first"
             } else {
-                "stop"
+                ": stop the container before removing or force remove"
             };
             return Err(error::conflict(format!(
-                "cannot remove container \"{text}\": container is {state}: \
-                 {remedy} the container before removing or force remove"
+                "cannot remove container \"{text}\": container is {state}{remedy}"
             )));
         }
         let kill = StopOptions {

@@ -59,8 +59,7 @@ pub fn list(engine: &Engine, options: &ListOptions) -> Result<Vec<Container>> {
     filters.check(&KEYS)?;
     let wanted = Wanted::new(engine, filters)?;
     let containers = repair::containers(engine, engine.containers.list()?)?;
-    let all =
-        options.all || options.last.is_some() || filters.has("status") || filters.has("exited");
+    let all = options.all || options.last.is_some() || filters.has("status");
     let position = |text: &str| -> Result<usize> {
         let id = engine.containers.resolve(text)?;
         Ok(containers
@@ -276,7 +275,12 @@ fn descendants(engine: &Engine, filters: &Filters) -> Result<BTreeSet<String>> {
     for text in filters.values("ancestor") {
         match engine.images.resolve(text) {
             Ok(found) => drop(ids.insert(found.image.id.to_string())),
-            Err(error) if error::is(&error, error::Kind::NotFound) => {}
+            // What cannot be an image's name is that of none.
+            Err(error)
+                if matches!(
+                    error::kind(&error),
+                    Some(error::Kind::NotFound | error::Kind::Invalid)
+                ) => {}
             Err(error) => return Err(error),
         }
     }

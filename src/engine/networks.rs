@@ -82,7 +82,13 @@ fn report(engine: &Engine, action: &str, network: &Record) {
 /// Returns the networks that are wanted, by name.
 pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Network>> {
     filters.check(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-    let dangling = filters.flag("dangling")?;
+    let dangling = filters.flag("dangling").map_err(|error| {
+        if filters.values("dangling").count() > 1 {
+            return error;
+        }
+        let must = "must be \"true\" (or \"1\"), or \"false\" (or \"0\")";
+        error::invalid(format!("invalid value for filter 'dangling', {must}"))
+    })?;
     for kind in filters.values("type") {
         if !matches!(kind, "custom" | "builtin") {
             return Err(error::invalid(format!("invalid filter: 'type'='{kind}'")));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use sha2::{Digest as _, Sha256};
 
 use super::{Engine, images, list, machine};
 use crate::cgroup::layout;
@@ -84,6 +85,32 @@ pub fn disk_usage(engine: &Engine) -> Result<DiskUsage> {
     Ok(usage)
 }
 
+/// Returns an id in the form of a UUID, made of the machine's own and of where the data is: nothing has to be kept for it.
+fn id(engine: &Engine) -> String {
+    let mut digest = Sha256::new();
+    digest.update(std::fs::read("/etc/machine-id").unwrap_or_default());
+    digest.update(engine.dirs.data().as_os_str().as_encoded_bytes());
+    let mut hex = String::new();
+    for byte in digest.finalize().iter().take(16) {
+        // Version 8 and the usual variant: of a maker's own rule.
+        let byte = match hex.len() {
+            12 => byte & 0x0f | 0x80,
+            16 => byte & 0x3f | 0x80,
+            _ => *byte,
+        };
+        hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or_default());
+        hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or_default());
+    }
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
+    parts.join("-")
+}
+
 /// Returns the facts that `info` shows.
 pub fn info(engine: &Engine) -> Result<Info> {
     let all = list::ListOptions {
@@ -106,6 +133,7 @@ pub fn info(engine: &Engine) -> Result<Info> {
     }
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     Ok(Info {
+        id: id(engine),
         containers: containers.len(),
         containers_running: count(Phase::Running),
         containers_paused: count(Phase::Paused),

@@ -235,7 +235,7 @@ fn restarts(why: &mut Why, record: &Record, status: &Status) {
     if status.phase == Phase::Exited
         && policy.name == "on-failure"
         && most > 0
-        && status.restart_count >= most
+        && i64::from(status.restart_count) >= most
     {
         why.causes
             .push(format!("and the policy allows no more than {most}"));

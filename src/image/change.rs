@@ -74,14 +74,19 @@ impl State<'_> {
         let name = instruction.to_ascii_uppercase();
         match name.as_str() {
             "CMD" => {
-                self.config.cmd = Some(self.command(rest));
-                self.command_set = !rest.is_empty();
+                // An empty one leaves what the container has, as with docker.
+                let command = self.command(rest);
+                if !command.is_empty() {
+                    self.config.cmd = Some(command);
+                    self.command_set = true;
+                }
             }
             "ENTRYPOINT" => {
-                self.config.entrypoint = Some(self.command(rest));
-                if !self.command_set {
+                let command = self.command(rest);
+                if !command.is_empty() && !self.command_set {
                     self.config.cmd = None;
                 }
+                self.config.entrypoint = Some(command).filter(|command| !command.is_empty());
             }
             "ENV" => {
                 for (key, value) in pairs(&name, rest, self.env())? {
@@ -96,7 +101,11 @@ impl State<'_> {
             }
             "ONBUILD" => self.on_build(rest)?,
             "STOPSIGNAL" => self.config.stop_signal = stop_signal(&self.single(&name, rest)?)?,
-            "USER" => self.config.user = self.single(&name, rest)?,
+            // The rest of the line, whatever is in it.
+            "USER" => match words::split(rest).len() {
+                0 | 1 => self.config.user = self.single(&name, rest)?,
+                _ => rest.clone_into(&mut self.config.user),
+            },
             "VOLUME" => self.volume(rest)?,
             "WORKDIR" => {
                 let path = self.single(&name, rest)?;
@@ -203,7 +212,7 @@ impl State<'_> {
                     anyhow::ensure!(retries >= 0, "--retries cannot be negative ({retries})");
                     check.retries = i64::from(retries);
                 }
-                _ => anyhow::bail!("unknown flag: {name}"),
+                _ => anyhow::bail!("unknown flag: --{name}"),
             }
         }
         let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -217,7 +226,7 @@ impl State<'_> {
                 Some(list) => [vec!["CMD".to_owned()], list].concat(),
                 None => vec!["CMD-SHELL".to_owned(), command.to_owned()],
             },
-            _ => anyhow::bail!("Unknown type {kind:?} in HEALTHCHECK (try CMD)"),
+            unknown => anyhow::bail!("Unknown type {unknown:?} in HEALTHCHECK (try CMD)"),
         };
         check.test = Some(test);
         Ok(check)
@@ -279,7 +288,7 @@ fn exposed(text: &str) -> Result<Vec<String>> {
     let protocol = protocol.to_ascii_lowercase();
     anyhow::ensure!(
         matches!(protocol.as_str(), "tcp" | "udp" | "sctp"),
-        "invalid proto: {protocol}"
+        "Invalid proto: {protocol}"
     );
     let ports = ports.rsplit(':').next().unwrap_or(ports);
     let port = |text: &str| -> Result<u16> {
@@ -336,8 +345,7 @@ fn stop_signal(text: &str) -> Result<String> {
 fn health_time(name: &str, value: &str) -> Result<i64> {
     let duration = value.parse::<jiff::SignedDuration>().ok();
     let nanoseconds = duration.and_then(|duration| i64::try_from(duration.as_nanos()).ok());
-    let nanoseconds =
-        nanoseconds.with_context(|| format!("invalid duration {value:?} of {name}"))?;
+    let nanoseconds = nanoseconds.with_context(|| format!("time: invalid duration {value:?}"))?;
     anyhow::ensure!(
         nanoseconds == 0 || nanoseconds >= HEALTH_MIN_NS,
         "Interval {name:?} cannot be less than 1ms"
@@ -378,7 +386,11 @@ mod tests {
             &["CMD [\"broken\""],
             &json!({"Cmd": ["/bin/sh", "-c", "[\"broken\""]}),
         );
-        check(&["ENTRYPOINT []"], &json!({"Entrypoint": []}));
+        check(
+            &["ENTRYPOINT [\"a\"]", "ENTRYPOINT []", "CMD []"],
+            &json!({}),
+        );
+        check(&["USER a b"], &json!({"User": "a b"}));
         check(
             &["ENV A=1 B=\"x y\" C='$A'", "ENV D $A and $B", "ENV A=2"],
             &json!({"Env": ["A=2", "B=x y", "C=$A", "D=1 and x y"]}),
@@ -446,8 +458,8 @@ mod tests {
             "Syntax error - can't find = in \"B\". Must be of the form: name=value",
         );
         refused("EXPOSE x", "Invalid containerPort: x");
-        refused("EXPOSE 1/x", "invalid proto: x");
-        refused("USER a b", "USER requires exactly one argument");
+        refused("EXPOSE 1/x", "Invalid proto: x");
+        refused("USER", "USER requires exactly one argument");
         refused("STOPSIGNAL NOPE", "invalid signal: NOPE");
         refused(
             "ONBUILD ONBUILD x",

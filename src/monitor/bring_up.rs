@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 
 use super::control::StartError;
 use super::devices;
@@ -94,6 +94,12 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
         .as_ref()
         .map(|tree| PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd())));
     ensure_sources(record)?;
+    // By their descriptors too, so that no link in a volume leads out of it.
+    let parts = parts_of_volumes(record)?;
+    for (destination, part) in &parts {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", part.as_raw_fd()));
+        facts.sources.insert(destination.clone(), path);
+    }
     let bundle = dirs.container(&record.id);
     let spec = spec::derive(record, Path::new("rootfs"), &facts)?;
     let host = cgroup::layout::detect()?;
@@ -222,6 +228,12 @@ fn start(
 }
 
 fn start_error(error: anyhow::Error) -> anyhow::Error {
+    // The configuration asks for what cannot be: runc would have refused it.
+    if crate::error::is(&error, crate::error::Kind::Invalid) {
+        return error.context(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed",
+        );
+    }
     program_error(
         error,
         "failed to create task for container: failed to create shim task: OCI runtime create failed: \
@@ -312,7 +324,14 @@ pub fn make_working_dir(root: &Root, dir: &str) -> Result<()> {
     }
     root.create_dir_all(Path::new(dir), Mode::from_raw_mode(0o755))
         .map(drop)
-        .with_context(|| format!("make the working directory {dir:?} in the container"))
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotADirectory => {
+                crate::error::invalid(format!("Cannot mkdir: {dir} is not a directory"))
+            }
+            _ => anyhow::Error::new(error).context(format!(
+                "make the working directory {dir:?} in the container"
+            )),
+        })
 }
 
 /// Sources of binds are made if `-v` asked for them and they are missing.
@@ -326,6 +345,32 @@ fn ensure_sources(record: &Record) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Opens what `volume-subpath` names in volumes, by where it is mounted.
+pub fn parts_of_volumes(record: &Record) -> Result<Vec<(String, OwnedFd)>> {
+    let mut parts = Vec::new();
+    for mount in &record.host_config.mounts {
+        let target = crate::container::mounts::clean(&mount.target);
+        let subpath = mount.volume_options.as_ref().map(|it| it.subpath.as_str());
+        let Some(subpath) = subpath.filter(|subpath| !subpath.is_empty()) else {
+            continue;
+        };
+        let point = record.mounts.iter().find(|it| it.destination == target);
+        if let Some(point) = point.filter(|point| point.kind == "volume") {
+            let part = part_of_volume(&point.source, subpath)
+                .with_context(|| format!("mount {subpath} of volume {}", point.name))?;
+            parts.push((target, part));
+        }
+    }
+    Ok(parts)
+}
+
+/// Returns a handle of what `subpath` leads to in the volume whose content is at `source`, links followed inside it.
+fn part_of_volume(source: &str, subpath: &str) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let volume = rustix::fs::open(source, flags, Mode::empty())?;
+    Ok(Root::from_dir(volume).handle(Path::new(subpath))?)
 }
 
 fn facts(dirs: &Dirs, record: &Record, root: &Root, networking: &Networking) -> Result<Facts> {
@@ -430,6 +475,13 @@ fn shared_shm(dirs: &Dirs, ipc_mode: &str) -> Result<Option<OwnedFd>> {
     let Some(other) = ipc_mode.strip_prefix("container:") else {
         return Ok(None);
     };
+    let donor = Containers::new(dirs).get(other)?.record;
+    if !matches!(donor.host_config.ipc_mode.as_str(), "shareable" | "host") {
+        let why = "non-shareable IPC (hint: use IpcMode:shareable for the donor container)";
+        return Err(crate::error::invalid(format!(
+            "failed to join IPC namespace: container {other}: {why}"
+        )));
+    }
     shm::of_container(pid_of(dirs, other, "ipc")?).map(Some)
 }
 

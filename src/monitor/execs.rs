@@ -86,7 +86,6 @@ impl Execs {
             process: &process,
             stdio,
             wait: false,
-            confined: !request.privileged,
             preserved_fds: 0,
             keep_keyring: false,
             sub_cgroups: &[],

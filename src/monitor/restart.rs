@@ -48,7 +48,7 @@ pub fn wanted(policy: &RestartPolicy, ended: Ended) -> bool {
         "unless-stopped" => !ended.stopped_by_user,
         "on-failure" => {
             let most = policy.maximum_retry_count;
-            ended.exit_code != 0 && (most == 0 || ended.restarts < most)
+            ended.exit_code != 0 && (most == 0 || i64::from(ended.restarts) < most)
         }
         _ => false,
     }

@@ -144,7 +144,8 @@ fn take_addresses(dirs: &Dirs, endpoint: &mut Endpoint, container: &str) -> Resu
                 .any(|(address, _)| address.is_ipv6() == ipv6)
         {
             return Err(error::invalid(format!(
-                "invalid endpoint settings:\nno configured subnet contains IP address {wanted}"
+                "invalid config for network {}: invalid endpoint settings:\nno configured subnet contains IP address {wanted}",
+                network.document.name
             )));
         }
     }
@@ -182,7 +183,8 @@ fn check(network: &Record, settings: &EndpointSettings) -> Result<()> {
     let asks = !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty();
     if asks && !network.is_default() && !network.chosen {
         return Err(error::invalid(format!(
-            "invalid endpoint settings:\n{UNCHOSEN}"
+            "invalid config for network {}: invalid endpoint settings:\n{UNCHOSEN}",
+            network.document.name
         )));
     }
     check_mode(&network.document.name, settings)
@@ -222,7 +224,7 @@ fn listed(faults: &[&str]) -> String {
         [fault] => (*fault).to_owned(),
         faults => {
             let lines: Vec<String> = faults.iter().map(|fault| format!("* {fault}")).collect();
-            lines.join("\n") + "\n"
+            lines.join("\n")
         }
     }
 }
@@ -503,7 +505,7 @@ mod tests {
             error.to_string(),
             "invalid config for network bridge: invalid endpoint settings:\n\
              * user specified IP address is supported on user defined networks only\n\
-             * user specified IP address is supported only when connecting to networks with user configured subnets\n"
+             * user specified IP address is supported only when connecting to networks with user configured subnets"
         );
         check_mode("mine", &settings).unwrap();
         check_mode("bridge", &EndpointSettings::default()).unwrap();

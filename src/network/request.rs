@@ -22,14 +22,6 @@ pub(super) fn check_name(name: &str) -> Result<()> {
             "invalid name: {quoted}: leading or trailing blanks, or no name at all"
         )));
     }
-    let valid = name.bytes().enumerate().all(|(at, byte)| {
-        byte.is_ascii_alphanumeric() || at > 0 && matches!(byte, b'_' | b'.' | b'-')
-    });
-    if !valid {
-        return Err(error::invalid(format!(
-            "invalid network name \"{name}\": only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed"
-        )));
-    }
     if name == "default" {
         return Err(error::new(
             error::Kind::Forbidden,

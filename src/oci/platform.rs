@@ -19,6 +19,12 @@ pub struct Platform {
     pub variant: String,
 }
 
+/// What one word alone may mean besides an operating system.
+const ARCHITECTURES: [&str; 12] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le",
+    "riscv64", "s390x",
+];
+
 impl Platform {
     /// Returns this machine's.
     pub fn host() -> Platform {
@@ -47,7 +53,15 @@ impl Platform {
             [os @ ("linux" | "windows" | "darwin" | "freebsd")] => {
                 return Ok(normal(os, &host.architecture, &host.variant));
             }
-            [architecture] => return Ok(normal("linux", architecture, "")),
+            [architecture] => {
+                let known = normal("linux", architecture, "");
+                if ARCHITECTURES.contains(&known.architecture.as_str()) {
+                    return Ok(known);
+                }
+                return Err(error::invalid(format!(
+                    "{text:?}: unknown operating system or architecture: invalid argument"
+                )));
+            }
             [os, architecture] => return Ok(normal(os, architecture, "")),
             [os, architecture, variant] => return Ok(normal(os, architecture, variant)),
             _ => {}

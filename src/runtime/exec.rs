@@ -56,8 +56,6 @@ pub struct ExecOptions<'a> {
     pub stdio: Stdio<'a>,
     /// Whether the program waits for [`Process::start`].
     pub wait: bool,
-    /// Whether the container's seccomp profile holds for it; a privileged one is without.
-    pub confined: bool,
     /// How many of the caller's descriptors from 3 on the program gets.
     pub preserved_fds: u32,
     /// Whether the session keyring of the caller is kept.
@@ -73,11 +71,7 @@ pub struct ExecOptions<'a> {
 pub fn exec(container: Running<'_>, options: ExecOptions<'_>) -> Result<Process> {
     let namespaces = plan_namespaces(container.linux)?;
     let surroundings = Surroundings {
-        seccomp: container
-            .linux
-            .seccomp
-            .as_ref()
-            .filter(|_| options.confined),
+        seccomp: container.linux.seccomp.as_ref(),
         personality: container.linux.personality.as_ref(),
         memory_policy: container.linux.memory_policy.as_ref(),
         in_userns: namespaces.has(NamespaceKind::User),

@@ -315,7 +315,7 @@ pub(super) fn sysctls(linux: &Linux, plan: &Namespaces, hostname: &str) -> Resul
                 NamespaceKind::Network =>
                     format!("sysctl {name:?} not allowed in host network namespace"),
                 kind => format!(
-                    "sysctl {name:?} is not allowed in the host's {} namespace",
+                    "sysctl {name:?} is not allowed in the hosts {} namespace",
                     file_name(kind)
                 ),
             }));
@@ -463,7 +463,7 @@ mod tests {
                 "kernel.sem",
                 "",
                 "",
-                "not allowed in the host's ipc namespace",
+                "not allowed in the hosts ipc namespace",
             ),
             ("net/../kernel/x", net, "", "invalid sysctl"),
             ("net.ipv4..x", net, "", "invalid sysctl"),

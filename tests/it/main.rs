@@ -53,6 +53,7 @@ mod site;
 mod stats;
 mod tidy;
 mod top;
+mod transcripts;
 mod tree;
 mod update;
 mod v2;

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::spec;
 use crate::cli::command::{Arguments, Spec};
+use crate::cli::values;
 
 /// Arguments of `cp`.
 #[derive(Args, Clone, Debug, Default)]
@@ -31,8 +32,15 @@ pub struct CpArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct ExportArgs {
     /// Write to a file instead of stdout
-    #[arg(short, long, value_name = "string")]
-    pub output: Option<PathBuf>,
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = values::path
+    )]
+    pub output: PathBuf,
     /// Name or id.
     #[arg(hide = true)]
     pub container: String,
@@ -70,8 +78,15 @@ pub struct ImportArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct SaveArgs {
     /// Write to a file instead of stdout
-    #[arg(short, long, value_name = "string")]
-    pub output: Option<PathBuf>,
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = values::path
+    )]
+    pub output: PathBuf,
     /// Save the image for this platform only (linux/arm64)
     #[arg(
         long,

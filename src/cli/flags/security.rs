@@ -151,7 +151,7 @@ fn security_options(options: &[String], host: &mut HostConfig) -> Result<()> {
         }
         kept.push(security_option(option)?);
     }
-    host.security_opt = Some(kept).filter(|kept| !kept.is_empty());
+    host.security_opt = Some(kept).filter(|_| !options.is_empty());
     Ok(())
 }
 

@@ -238,7 +238,6 @@ pub(super) fn exec(root: &Path, exec: &Exec) -> Result<u8> {
                 Stdio::Inherit
             },
             wait: false,
-            confined: true,
             preserved_fds: exec.preserve_fds,
             keep_keyring: false,
             sub_cgroups: &sub_cgroups,

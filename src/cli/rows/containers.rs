@@ -151,6 +151,13 @@ pub fn row(container: &Container, now: Timestamp, whole: bool) -> Value {
     format::row(&LIST, "*formatter.ContainerContext", labels, values)
 }
 
+/// What an error says that no container would make right.
+const NEVER_RIGHT: [&str; 3] = [
+    ": can't evaluate field ",
+    ": range can't iterate over ",
+    ": wrong number of args for ",
+];
+
 /// Checks a `--format` of `ps` before anything is looked up, with docker's words for that.
 pub fn check_format(asked: &str) -> Result<()> {
     let empty = row(&Container::default(), Timestamp::UNIX_EPOCH, false);
@@ -158,9 +165,15 @@ pub fn check_format(asked: &str) -> Result<()> {
         .map_err(|error| error::invalid(format!("failed to parse template: {error}")))?;
     match template.execute(&empty) {
         // An empty row has no first letter and no second name: only what no row has is wrong.
-        Err(error) if error.to_string().contains(": can't evaluate field ") => Err(error::invalid(
-            format!("failed to execute template: {error}"),
-        )),
+        Err(error)
+            if NEVER_RIGHT
+                .iter()
+                .any(|what| error.to_string().contains(what)) =>
+        {
+            Err(error::invalid(format!(
+                "failed to execute template: {error}"
+            )))
+        }
         _ => Ok(()),
     }
 }

@@ -68,6 +68,18 @@ pub enum Part {
     BuildCache,
 }
 
+impl Part {
+    /// The name that docker's errors have for a row of it.
+    fn type_name(self) -> &'static str {
+        match self {
+            Part::Images => "*formatter.diskUsageImagesContext",
+            Part::Containers => "*formatter.diskUsageContainersContext",
+            Part::Volumes => "*formatter.diskUsageVolumesContext",
+            Part::BuildCache => "*formatter.diskUsageBuilderContext",
+        }
+    }
+}
+
 /// How much disk a part takes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Total {
@@ -103,7 +115,7 @@ pub fn row(part: Part, total: Total) -> Value {
         text(human::size::bytes_decimal(total.size)),
         text(reclaimable),
     ];
-    format::row(&LIST, "*formatter.diskUsageContext", None, values)
+    format::row(&LIST, part.type_name(), None, values)
 }
 
 /// A step of a build that is kept for the next build.

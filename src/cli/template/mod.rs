@@ -89,6 +89,13 @@ impl Template {
         self.run(data, Mode::Typed)
     }
 
+    /// Returns what the template writes until it is done or fails, as docker prints it for `version` and `info`.
+    pub fn execute_as_far_as_it_goes(&self, data: &Value) -> (String, Result<(), Error>) {
+        let options = Mode::Typed.options();
+        let (out, result) = exec::execute(&self.text, &self.trees, data, options);
+        (out, result.map_err(Error::Execute))
+    }
+
     /// Returns what docker's `inspect` writes: fields by their names in Go first, the plain JSON second.
     ///
     /// What both refuse is tried once more with both sorts of names, which docker does not do; the error is that of the
@@ -123,12 +130,7 @@ impl Template {
     }
 
     fn run(&self, data: &Value, mode: Mode) -> Result<String, Error> {
-        let options = Options {
-            missing_is_error: mode == Mode::Plain,
-            lenient: mode == Mode::Both,
-            set: Set::Values,
-        };
-        let (out, result) = exec::execute(&self.text, &self.trees, data, options);
+        let (out, result) = exec::execute(&self.text, &self.trees, data, mode.options());
         result.map(|()| out).map_err(Error::Execute)
     }
 }
@@ -141,6 +143,16 @@ enum Mode {
     Plain,
     /// Names of Go and of JSON.
     Both,
+}
+
+impl Mode {
+    fn options(self) -> Options {
+        Options {
+            missing_is_error: self == Mode::Plain,
+            lenient: self == Mode::Both,
+            set: Set::Values,
+        }
+    }
 }
 
 fn node_uses(node: &Node, name: &str) -> bool {

@@ -8,6 +8,7 @@ use crate::cli::commands::containers::CommitArgs;
 use crate::cli::face::Failed;
 use crate::cli::output;
 use crate::engine::commit::{self, CommitOptions};
+use crate::error;
 use crate::oci::reference::Reference;
 
 /// `commit`
@@ -21,6 +22,11 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         .map(Reference::parse)
         .transpose()?
         .map(Reference::or_latest);
+    if reference.as_ref().is_some_and(|it| it.digest.is_some()) {
+        return Err(Failed::from(error::invalid(
+            "refusing to create a tag with a digest reference",
+        )));
+    }
     let engine = engine(context)?;
     let container = engine
         .container(&arguments.container)

@@ -125,7 +125,6 @@ fn failed_start(error: anyhow::Error) -> Failed {
 /// `attach`
 pub fn attach(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: AttachArgs = command::arguments(matches)?;
-    detach_keys(&arguments.detach_keys)?;
     let engine = engine(context)?;
     let container = engine
         .container(&arguments.container)
@@ -141,6 +140,7 @@ pub fn attach(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
             "You cannot attach to a {what}"
         ))));
     }
+    detach_keys(&arguments.detach_keys)?;
     let stdin = !arguments.no_stdin && config.open_stdin;
     check_terminal(stdin && config.tty)?;
     let streams = Streams {

@@ -184,6 +184,11 @@ pub fn rm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     };
     let mut failures = Vec::new();
     for name in &arguments.containers {
+        if name.is_empty() {
+            let why = error::invalid("container name cannot be empty");
+            failures.push(Failed::from(why));
+            continue;
+        }
         match lifecycle::remove(&engine, name, options) {
             Ok(()) => output::out(&format!("{name}\n"))?,
             Err(error) => {
@@ -204,7 +209,7 @@ pub fn rm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
 pub fn rename(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: RenameArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    if arguments.name.trim().is_empty() {
+    if arguments.name.trim().is_empty() || arguments.container.trim().is_empty() {
         return Err(Failed::from(anyhow::anyhow!(
             "Error: Neither old nor new names may be empty"
         )));

@@ -9,7 +9,7 @@ use crate::cli::commands::images::HistoryArgs;
 use crate::cli::commands::lists::{ImagesArgs, PsArgs};
 use crate::cli::face::Failed;
 use crate::cli::rows::{self, containers, history, images};
-use crate::cli::{human, output};
+use crate::cli::{human, output, preferences};
 use crate::container::{Container, merge};
 use crate::engine::images as engine_images;
 use crate::engine::list::{self as engine_list, ListOptions};
@@ -21,7 +21,9 @@ use crate::oci::reference::Reference;
 /// `ps`
 pub fn ps(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: PsArgs = command::arguments(matches)?;
-    let asked = arguments.format.as_str();
+    let asked = preferences::format(context, &arguments.format, arguments.quiet, "psFormat");
+    let asked = asked.as_str();
+    containers::check_format(asked)?;
     if !asked.is_empty() && arguments.quiet {
         output::err(&format!("{}\n", containers::QUIET_WARNING));
     }
@@ -31,7 +33,9 @@ pub fn ps(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
         &containers::LIST
     };
     let format = list.format(asked, arguments.quiet)?;
-    let sizes = arguments.size.unwrap_or_else(|| format.uses("Size"));
+    let sizes = arguments
+        .size
+        .unwrap_or_else(|| asked != "json" && format.uses("Size"));
     let engine = engine(context)?;
     let last = if arguments.latest {
         Some(1)
@@ -157,7 +161,9 @@ pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
             "--tree is an experiment of docker's that aril does not have",
         )));
     }
-    let asked = images::with_digests(&arguments.format, arguments.digests);
+    let format = &arguments.format;
+    let format = preferences::format(context, format, arguments.quiet, "imagesFormat");
+    let asked = images::with_digests(&format, arguments.digests);
     let list = if arguments.digests {
         &images::LIST_WITH_DIGESTS
     } else {
@@ -169,7 +175,11 @@ pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     if let Some(reference) = &arguments.reference {
         filters.add("reference", reference);
     }
-    let found = engine_images::list(&engine, arguments.all, &filters).map_err(Failed::engine)?;
+    let mut found =
+        engine_images::list(&engine, arguments.all, &filters).map_err(Failed::engine)?;
+    if format.uses("Containers") {
+        engine_images::count_containers(&engine, &mut found).map_err(Failed::engine)?;
+    }
     let options = images::Options {
         now: Timestamp::now(),
         whole: arguments.no_trunc,

@@ -111,11 +111,38 @@ pub fn plain_moment(text: &str) -> Result<Option<Timestamp>> {
             "failed to parse value as time or duration: {text:?}"
         ))
     };
+    if let Some(part) = out_of_range(text) {
+        let why = format!("parsing time {text:?}: {part} out of range");
+        return Err(error::invalid(why));
+    }
     let ago = parse_duration(text).map_err(|_| refuse())?;
     Timestamp::now()
         .checked_sub(SignedDuration::from_nanos(ago))
         .map(Some)
         .map_err(|_| refuse())
+}
+
+/// Returns what is too much in a text of the form `2006-01-02T15:04:05`, of which everything but the date may be missing.
+fn out_of_range(text: &str) -> Option<&'static str> {
+    const PARTS: [(&str, &str, std::ops::RangeInclusive<u32>); 5] = [
+        ("-", "month", 1..=12),
+        ("-", "day", 1..=31),
+        ("T", "hour", 0..=23),
+        (":", "minute", 0..=59),
+        (":", "second", 0..=59),
+    ];
+    let mut rest = text.get(4..)?;
+    if !text.is_char_boundary(4) || !text.bytes().take(4).all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    for (before, name, range) in PARTS {
+        let number = rest.strip_prefix(before)?.get(..2)?;
+        if !range.contains(&number.parse().ok()?) {
+            return Some(name);
+        }
+        rest = &rest[3..];
+    }
+    None
 }
 
 /// `SECONDS[.NANOSECONDS]`
@@ -162,6 +189,23 @@ mod tests {
         assert_eq!(date("2023-11-14T22:13Z"), at(1_699_999_980));
         let night = date("2023-11-14T00:00:00");
         assert_eq!(date("2023-11-14"), night);
+    }
+
+    #[test]
+    fn parts_of_a_date_have_their_ranges() {
+        for (text, part) in [
+            ("2000-13-01", Some("month")),
+            ("2000-01-32", Some("day")),
+            ("2000-01-01T24", Some("hour")),
+            ("2000-01-01T01:60", Some("minute")),
+            ("2000-01-01T01:01:61Z", Some("second")),
+            ("2000-01-01T01:01:01", None),
+            ("2000-1-1", None),
+            ("10m", None),
+            ("2000\u{e9}", None),
+        ] {
+            assert_eq!(out_of_range(text), part, "{text}");
+        }
     }
 
     #[test]

@@ -104,11 +104,14 @@ pub(crate) fn each(
 }
 
 /// Collects the values of `--filter`; how long ago becomes a moment.
-pub(crate) fn filters(given: &[Option<Filter>]) -> Result<Filters> {
+///
+/// A moment that is none, docker's daemon would find.
+pub(crate) fn filters(given: &[Option<Filter>]) -> Result<Filters, Failed> {
     let mut filters = Filters::default();
     for filter in given.iter().flatten() {
         if filter.name == "until" {
-            let moment = logs::moment("until", &filter.value)?.unwrap_or_default();
+            let moment = logs::plain_moment(&filter.value).map_err(Failed::engine)?;
+            let moment = moment.unwrap_or_default();
             filters.add(&filter.name, &moment.as_second().to_string());
         } else {
             filters.add(&filter.name, &filter.value);

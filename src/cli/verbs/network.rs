@@ -11,9 +11,9 @@ use crate::cli::commands::network::{
     NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs, NetworkLsArgs, NetworkRmArgs,
 };
 use crate::cli::face::Failed;
-use crate::cli::output;
 use crate::cli::rows::networks as rows;
 use crate::cli::values::List;
+use crate::cli::{output, preferences};
 use crate::docker::network::{EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network};
 use crate::engine::{networks, prune};
 use crate::error;
@@ -31,7 +31,13 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         ipam: Ipam {
             driver: arguments.ipam_driver.clone(),
             options: Some(arguments.ipam_opt.iter().cloned().collect()),
-            config: Some(ipam_config(&arguments)?),
+            config: Some(ipam_config(&arguments).map_err(|error| {
+                if error.to_string().starts_with(IN_CONFIG) {
+                    Failed::engine(error)
+                } else {
+                    Failed::from(error)
+                }
+            })?),
         },
         internal: arguments.internal,
         attachable: arguments.attachable,
@@ -58,7 +64,7 @@ fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>> {
     }
     let mut configs: Vec<(Subnet, IpamConfig)> = Vec::new();
     for text in subnets {
-        let subnet: Subnet = text.parse()?;
+        let subnet: Subnet = text.parse().map_err(|error| in_config(&error))?;
         if configs.iter().any(|(other, _)| other.overlaps(subnet)) {
             let why = "multiple overlapping subnet configuration is not supported";
             return Err(error::invalid(why));
@@ -70,7 +76,7 @@ fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>> {
         configs.push((subnet, config));
     }
     for range in ranges {
-        let parsed: Subnet = range.parse()?;
+        let parsed: Subnet = range.parse().map_err(|error| in_config(&error))?;
         let config = containing(&mut configs, parsed.address)
             .ok_or_else(|| error::invalid(format!("no matching subnet for range {range}")))?;
         if !config.ip_range.is_empty() {
@@ -112,6 +118,13 @@ fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>> {
     Ok(configs.into_iter().map(|(_, config)| config).collect())
 }
 
+/// How what the daemon would have found begins.
+const IN_CONFIG: &str = "invalid network config:";
+
+fn in_config(error: &anyhow::Error) -> anyhow::Error {
+    error::invalid(format!("{IN_CONFIG}\n{error}"))
+}
+
 fn containing(
     configs: &mut [(Subnet, IpamConfig)],
     address: std::net::IpAddr,
@@ -125,7 +138,9 @@ fn containing(
 /// `network ls`
 pub fn ls(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: NetworkLsArgs = command::arguments(matches)?;
-    let format = rows::LIST.format(&arguments.format, arguments.quiet)?;
+    let format = &arguments.format;
+    let format = preferences::format(context, format, arguments.quiet, "networksFormat");
+    let format = rows::LIST.format(&format, arguments.quiet)?;
     let engine = engine(context)?;
     let found =
         networks::list(&engine, &filters(&arguments.filter.filter)?).map_err(Failed::engine)?;

@@ -1,5 +1,7 @@
 //! `port`.
 
+use std::num::IntErrorKind;
+
 use anyhow::Result;
 
 use super::engine;
@@ -32,7 +34,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     }
     published.sort();
     let mut lines = Vec::new();
-    match &arguments.port {
+    match arguments.port.as_deref().filter(|port| !port.is_empty()) {
         None => {
             for (number, protocol, place) in published {
                 lines.push(format!("{number}/{} -> {place}\n", protocol.name()));
@@ -43,6 +45,17 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
                 let why = format!("Error: No public port '{asked}' published for {name}");
                 Failed::from(error::not_found(why))
             };
+            let number = asked.split('/').next().unwrap_or_default();
+            number.parse::<u16>().map_err(|error| {
+                let why = match error.kind() {
+                    IntErrorKind::PosOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                let why = format!("strconv.ParseUint: parsing {number:?}: {why}");
+                Failed::from(error::invalid(format!(
+                    "Error: invalid port ({number}): {why}"
+                )))
+            })?;
             let (wanted, by) = ports::parse(asked).ok_or_else(none)?;
             for (number, protocol, place) in published {
                 if (number, protocol) == (wanted, by) {

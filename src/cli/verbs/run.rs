@@ -35,7 +35,11 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         &arguments.container,
         "create",
     )?;
-    files::make_working_dir(&engine, &engine.containers.get(&id)?)?;
+    let made = files::make_working_dir(&engine, &engine.containers.get(&id)?);
+    if let Err(error) = made {
+        lifecycle::remove(&engine, &id, lifecycle::RemoveOptions::default())?;
+        return Err(Failed::engine(error));
+    }
     output::out(&format!("{id}\n"))?;
     boot::hint(context, &request.host_config.restart_policy);
     Ok(0)

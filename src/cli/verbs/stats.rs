@@ -10,8 +10,8 @@ use crate::cli::command::{self, Context};
 use crate::cli::commands::processes::StatsArgs;
 use crate::cli::face::Failed;
 use crate::cli::format::Format;
-use crate::cli::output;
 use crate::cli::rows::stats::{self as rows, Subject, Usage};
+use crate::cli::{output, preferences};
 use crate::container::Container;
 use crate::engine::Engine;
 use crate::engine::list::{self, ListOptions};
@@ -27,7 +27,8 @@ const CLEAR: &str = "\x1b[J";
 /// `stats`
 pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: StatsArgs = command::arguments(matches)?;
-    let format = rows::LIST.format(&arguments.format, false)?;
+    let format = preferences::format(context, &arguments.format, false, "statsFormat");
+    let format = rows::LIST.format(&format, false)?;
     let engine = engine(context)?;
     let subjects = subjects(&engine, &arguments).map_err(Failed::engine)?;
     let mut last = look(&engine, &subjects).map_err(Failed::engine)?;

@@ -23,7 +23,11 @@ pub fn info(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
             let template = Template::parse(asked)
                 .map_err(|error| Failed::from(format::parsing_error(error)).code(64))?;
             let document = template::to_value(&info)?;
-            let text = template.execute(&document).map_err(anyhow::Error::from)?;
+            let (text, done) = template.execute_as_far_as_it_goes(&document);
+            if let Err(error) = done {
+                output::out(&format!("{text}\n"))?;
+                return Err(Failed::from(anyhow::Error::from(error)));
+            }
             format!("{text}\n")
         }
     };
@@ -59,6 +63,7 @@ fn table(info: &crate::docker::system::Info) -> String {
         ("CPUs", info.ncpu.to_string()),
         ("Total Memory", memory),
         ("Name", info.name.clone()),
+        ("ID", info.id.clone()),
         ("Docker Root Dir", info.docker_root_dir.clone()),
         ("Debug Mode", "false".to_owned()),
         ("Experimental", "false".to_owned()),

@@ -87,7 +87,7 @@ pub fn export(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         .container(&arguments.container)
         .map_err(Failed::engine)?;
     to(
-        arguments.output.as_deref(),
+        Some(arguments.output.as_path()).filter(|path| !path.as_os_str().is_empty()),
         ("export", "container"),
         |out| files::export(&engine, &container, out),
     )?;
@@ -99,7 +99,8 @@ pub fn save(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     let arguments: SaveArgs = command::arguments(matches)?;
     refuse_platform(&arguments.platform)?;
     let engine = engine(context)?;
-    to(arguments.output.as_deref(), ("save", "image"), |out| {
+    let output = Some(arguments.output.as_path()).filter(|path| !path.as_os_str().is_empty());
+    to(output, ("save", "image"), |out| {
         let selected = save::select(&engine.images, &arguments.images)?;
         save::save(&engine.images, &selected, out)
     })?;
@@ -108,7 +109,7 @@ pub fn save(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
 
 /// Images here have one platform each, so only naming that one changes nothing.
 pub(crate) fn refuse_platform(text: &str) -> Result<(), Failed> {
-    if text.is_empty() || Platform::parse(text)?.fit(&Platform::host()).is_some() {
+    if text.is_empty() || Platform::host().fit(&Platform::parse(text)?).is_some() {
         return Ok(());
     }
     Err(Failed::from(error::invalid(format!(
@@ -197,7 +198,8 @@ pub fn import(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     let platform = Some(arguments.platform.as_str())
         .filter(|text| !text.is_empty())
         .map(Platform::parse)
-        .transpose()?;
+        .transpose()
+        .map_err(Failed::engine)?;
     let options = ImportOptions {
         reference,
         message: arguments.message,

@@ -8,8 +8,8 @@ use crate::cli::command::{self, Context};
 use crate::cli::commands::volume::{VolumeCreateArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs};
 use crate::cli::face::Failed;
 use crate::cli::human::size::bytes_decimal;
-use crate::cli::output;
 use crate::cli::rows::volumes as rows;
+use crate::cli::{output, preferences};
 use crate::docker::system::VolumeCreate;
 use crate::engine::{prune, volumes};
 use crate::error;
@@ -44,7 +44,9 @@ pub fn ls(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
             "--cluster is for volumes of a swarm, which this engine has not",
         )));
     }
-    let format = rows::LIST.format(&arguments.format, arguments.quiet)?;
+    let format = &arguments.format;
+    let format = preferences::format(context, format, arguments.quiet, "volumesFormat");
+    let format = rows::LIST.format(&format, arguments.quiet)?;
     let engine = engine(context)?;
     let found =
         volumes::list(&engine, &filters(&arguments.filter.filter)?).map_err(Failed::engine)?;

@@ -113,6 +113,10 @@ impl Driver {
         }
         driver.buffer_bytes = options.mode()?;
         match options.0.keys().next() {
+            // docker words it so of this one.
+            Some(key) if name == "local" => Err(error::invalid(format!(
+                "unknown log opt '{key}' for log driver local"
+            ))),
             Some(key) => Err(error::invalid(format!(
                 "unknown log opt '{key}' for {name} log driver"
             ))),
@@ -351,7 +355,7 @@ mod tests {
             (
                 "local",
                 &[("labels", "a")],
-                "unknown log opt 'labels' for local log driver",
+                "unknown log opt 'labels' for log driver local",
             ),
             (
                 "",

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -18,6 +18,7 @@ use rustix::mount::MountAttrFlags;
 use crate::container::{Container, Record};
 use crate::engine::{Engine, files};
 use crate::error;
+use crate::monitor::bring_up;
 use crate::sys::mount::{MountAttributes, attach, clone_tree, set_attributes};
 use crate::sys::rooted::Root;
 use crate::sys::thread::with_own_mounts;
@@ -78,14 +79,17 @@ fn stopped(engine: &Engine, container: &Container) -> Result<Root> {
     attach(root.as_fd(), place.as_fd()).context("mount the root of the container")?;
     let root = Root::from_dir(root);
     let record = &container.record;
+    let parts = bring_up::parts_of_volumes(record)?;
     for mount in record.mounts.iter().filter(|mount| mount.kind != "tmpfs") {
-        bind(
-            &root,
-            Path::new(&mount.source),
-            &mount.destination,
-            mount.rw,
-        )
-        .with_context(|| format!("mount {} at {}", mount.source, mount.destination))?;
+        let part = parts
+            .iter()
+            .find(|(target, _)| *target == mount.destination);
+        let source = part.map_or_else(
+            || PathBuf::from(&mount.source),
+            |(_, part)| PathBuf::from(format!("/proc/thread-self/fd/{}", part.as_raw_fd())),
+        );
+        bind(&root, &source, &mount.destination, mount.rw)
+            .with_context(|| format!("mount {} at {}", mount.source, mount.destination))?;
     }
     let dir = engine.dirs.container(&record.id);
     for (name, target) in NETWORK_FILES {

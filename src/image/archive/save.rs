@@ -79,7 +79,13 @@ pub fn select(images: &Images, texts: &[String]) -> Result<Vec<Selected>> {
                 add(record, tagged.into_iter().collect())?;
             }
             Err(error) if error::is(&error, error::Kind::NotFound) => {
-                return Err(error::not_found(format!("No such image: {text}")));
+                // docker's words for a name with a tag.
+                let tagged = Reference::parse(text).is_ok_and(|it| it.tag.is_some());
+                return Err(error::not_found(if tagged {
+                    "reference does not exist".to_owned()
+                } else {
+                    format!("No such image: {text}")
+                }));
             }
             Err(error) => return Err(error),
         }

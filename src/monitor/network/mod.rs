@@ -122,7 +122,13 @@ impl Networking {
         }
         let prepared = self
             .prepare_all(dirs, record, asks_for_host)
-            .context("failed to set up container networking");
+            .map_err(|error| {
+                // What was asked for is wrong, and docker would not have tried.
+                if crate::error::is(&error, crate::error::Kind::Invalid) {
+                    return error;
+                }
+                error.context("failed to set up container networking")
+            });
         if prepared.is_err() {
             self.tear_down(dirs, record);
         }

@@ -165,7 +165,6 @@ fn joining<'a>(process: &'a Document, output: BorrowedFd<'a>) -> ExecOptions<'a>
         process,
         stdio: Stdio::Given([output; 3]),
         wait: true,
-        confined: true,
         preserved_fds: 0,
         keep_keyring: false,
         sub_cgroups: &[],
