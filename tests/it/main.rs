@@ -8,6 +8,7 @@
 )]
 
 mod archives;
+mod budget;
 mod cgroup;
 mod check;
 mod commit;

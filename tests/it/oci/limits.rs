@@ -53,6 +53,21 @@ fn core_limit() -> String {
 }
 
 #[test]
+fn a_mebibyte_is_enough_for_a_program_that_fits() {
+    let mut sandbox = Sandbox::new("");
+    sandbox.args(&["true"]);
+    for memory in [
+        json!({"limit": 1 << 20}),
+        json!({"limit": 1 << 20, "swap": 1 << 20}),
+    ] {
+        sandbox.set("/linux/resources/memory", memory);
+        sandbox.run().says("");
+    }
+    sandbox.script("cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; true");
+    sandbox.run().says("1048576");
+}
+
+#[test]
 fn limits_are_written() {
     let mut sandbox = Sandbox::new("exec sleep 1000");
     sandbox.set(
