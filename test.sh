@@ -33,6 +33,7 @@ gzip:gzip
 ip:iproute2
 iptables-legacy:iptables
 jq:jq
+mkfs.ext4:e2fsprogs
 nft:nftables
 openssl:openssl
 podman:podman

@@ -91,10 +91,6 @@ fn check_unsupported(host: &HostConfig) -> Result<()> {
     if let Some(unknown) = host.storage_opt.keys().find(|key| *key != "size") {
         return refuse(format!("Unknown option {unknown}"));
     }
-    if !host.storage_opt.is_empty() {
-        let where_ = "overlay over xfs with 'pquota' mount option";
-        return refuse(format!("--storage-opt is supported only for {where_}"));
-    }
     if !RUNTIMES.contains(&host.runtime.as_str()) {
         let runtime = &host.runtime;
         return refuse(format!("unknown or invalid runtime name: {runtime}"));

@@ -30,6 +30,7 @@ pub mod logs;
 pub mod merge;
 pub mod mounts;
 pub mod names;
+pub mod quota;
 pub mod seccomp;
 pub mod security;
 pub mod signal;

@@ -14,7 +14,7 @@ use rustix::fs::FileType;
 use super::lifecycle::{self, RemoveOptions};
 use super::{Engine, repair};
 use crate::container::mounts::{self, Request, Source};
-use crate::container::{Record, check, merge, names, new_id, short};
+use crate::container::{Record, check, merge, names, new_id, quota, short};
 use crate::docker::container::{Config, ContainerCreate, HostConfig, NetworkingConfig};
 use crate::docker::inspect::MountPoint;
 use crate::docker::system::VolumeCreate;
@@ -24,7 +24,7 @@ use crate::monitor::removal;
 use crate::oci::image::host_architecture;
 use crate::oci::platform::Platform;
 use crate::sys::rooted::Root;
-use crate::{error, event};
+use crate::{error, event, settings};
 
 /// The network of a container that asks for none.
 const DEFAULT_NETWORK: &str = "bridge";
@@ -132,7 +132,13 @@ fn fill(
     let inherited = inherited(engine, &host)?;
     let requests = mounts::plan(&config, &host, &inherited)?;
     let lowers = snapshot::lowers(&engine.images, image)?;
-    snapshot::prepare(&lowers, &draft.join("upper"), &draft.join("work"))?;
+    let (upper, work) = (draft.join("upper"), draft.join("work"));
+    snapshot::prepare(&lowers, &upper, &work)?;
+    if let Some(size) = host.storage_opt.get("size") {
+        let bytes = settings::binary_size(size).and_then(|bytes| u64::try_from(bytes).ok());
+        let bytes = bytes.ok_or_else(|| error::invalid(format!("invalid size: '{size}'")))?;
+        quota::limit(&upper, &work, bytes)?;
+    }
     let mut content = Content::of(engine, image);
     let mut points = Vec::with_capacity(requests.len());
     for request in requests {

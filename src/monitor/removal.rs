@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::bring_up;
 use crate::cgroup;
-use crate::container::{Containers, Record};
+use crate::container::{Containers, Record, quota};
 use crate::dirs::Dirs;
 use crate::event;
 use crate::volume::{self, Volumes};
@@ -18,6 +18,11 @@ pub fn remove(dirs: &Dirs, record: &Record, volumes: bool) -> Result<()> {
     // Of a start that was cut off; usually there is none.
     if let Err(error) = clear_cgroup(&bring_up::cgroup_path(record)) {
         tracing::warn!("clean up: {error:#}");
+    }
+    if !record.host_config.storage_opt.is_empty()
+        && let Err(error) = quota::release(&dirs.container(&record.id).join("upper"))
+    {
+        tracing::warn!("give back the quota of a container: {error:#}");
     }
     let containers = Containers::new(dirs);
     let trash = containers.remove(&record.id)?;

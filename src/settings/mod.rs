@@ -27,6 +27,8 @@ pub mod keys;
 pub mod syntax;
 mod values;
 
+pub use values::binary_size;
+
 use keys::Treatment;
 use syntax::Mistake;
 

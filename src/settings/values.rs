@@ -31,7 +31,8 @@ pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     }
 }
 
-fn binary_size(text: &str) -> Option<i64> {
+/// Reads a number of bytes, with or without a unit that is a power of 1024: `64M`, `1GiB`.
+pub fn binary_size(text: &str) -> Option<i64> {
     let lower = text.trim().to_ascii_lowercase();
     let lower = lower
         .strip_suffix("ib")

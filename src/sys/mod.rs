@@ -14,6 +14,7 @@ pub mod netlink;
 pub mod netns;
 pub mod notify;
 pub mod process;
+pub mod quota;
 pub mod rooted;
 pub mod schedule;
 pub mod seccomp;

@@ -296,3 +296,23 @@ check_end() {
   same "$(find /sys/fs/cgroup/aril -type d 2>/dev/null)" ""
   same "$(grep -c ' overlay ' /proc/mounts)" 0
 }
+
+# A disk that counts what a container writes; the image goes there too.
+check_storage_size() {
+  mkdir /disks
+  mount -o loop,prjquota /disk /disks
+  export ARIL_ROOT=/disks/aril
+  tar -C / -c bin/busybox | aril import -c 'CMD ["/bin/busybox", "sh"]' - small
+  aril create --name small --storage-opt size=2M --network none small /bin/busybox sh -c \
+    'busybox dd if=/dev/zero of=/a bs=1M count=1 2>/dev/null; echo one; busybox dd if=/dev/zero of=/b bs=1M count=2; busybox df -k / | busybox tail -1'
+  aril start -a small >/tmp/out 2>&1 || true
+  cat /tmp/out
+  grep one /tmp/out
+  grep -i "disk quota exceeded\|no space left" /tmp/out
+  grep -w 2048 /tmp/out
+  # Beside it there is room, and none of it is given away for good.
+  aril run --rm --network none small /bin/busybox dd if=/dev/zero of=/b bs=1M count=4
+  aril rm small
+  refuse aril create --storage-opt size=much small
+  umount /disks
+}

@@ -10,7 +10,7 @@ if [ "$1" != host ]; then
   while read -r module; do insmod "/modules/$module.ko"; done </modules/order
   mount -t tmpfs -o mode=755 root /new
   mkdir -p /new/dev /new/proc /new/sys /new/run /new/tmp /new/etc
-  cp -a /bin /init /checks /rootfs /new/
+  cp -a /bin /init /checks /rootfs /disk /new/
   mount -o move /dev /new/dev
   exec switch_root /new /init host
 fi

@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 const KERNEL: &str = "linux-image-cloud-amd64";
 
 /// Modules that containers need and this kernel does not have built in.
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 11] = [
     "overlay",
+    "loop",
+    "quota_v2",
     "veth",
     "bridge",
     "nf_tables",

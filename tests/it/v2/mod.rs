@@ -77,7 +77,24 @@ fn files(dir: &Path) -> Files {
         .expect("these tests need strip: apt-get install binutils");
     assert!(status.success());
     let mut files = vec![("bin".to_owned(), 0o040_755, Vec::new())];
+    let disk = dir.join("disk");
+    let status = std::process::Command::new("mkfs.ext4")
+        .args([
+            "-q",
+            "-O",
+            "project,quota",
+            "-E",
+            "quotatype=prjquota",
+            "-I",
+            "256",
+        ])
+        .arg(&disk)
+        .arg("32M")
+        .status()
+        .expect("these tests need mkfs.ext4: apt-get install e2fsprogs");
+    assert!(status.success());
     for (name, mode, content) in [
+        ("disk", 0o100_600, program(&disk)),
         ("bin/busybox", 0o100_755, program(crate::oci::busybox())),
         ("bin/aril", 0o100_755, program(&stripped)),
         ("bin/aril-oci", 0o120_777, b"aril".to_vec()),
