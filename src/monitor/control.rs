@@ -240,9 +240,14 @@ pub fn send<T: Serialize>(
 
 /// Receives a document with its descriptors; nothing when the other side has closed.
 pub fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<Option<(T, Vec<OwnedFd>)>> {
+    let is_reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
     let received = match fdpass::receive(socket, MESSAGE_MAX_BYTES) {
-        // Whoever dies with unread messages resets the connection.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+        // Whoever closes with unread messages resets the connection, which is told once and before what was sent last.
+        Err(error) if is_reset(&error) => fdpass::receive(socket, MESSAGE_MAX_BYTES),
+        received => received,
+    };
+    let received = match received {
+        Err(error) if is_reset(&error) => None,
         received => received.context("receive a message")?,
     };
     let Some((mut bytes, mut descriptors)) = received else {
@@ -309,6 +314,18 @@ mod tests {
         }
         drop(left);
         assert!(receive::<Request>(right.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_said_before_the_end_is_heard() {
+        let (left, right) = pair();
+        // Unread, as a change of size that comes when the program has ended.
+        send(left.as_fd(), &Request::Signal(1), &[]).unwrap();
+        send(right.as_fd(), &Reply::Exited { code: 7 }, &[]).unwrap();
+        drop(right);
+        let (said, _) = receive::<Reply>(left.as_fd()).unwrap().unwrap();
+        assert!(matches!(said, Reply::Exited { code: 7 }), "{said:?}");
+        assert!(receive::<Reply>(left.as_fd()).unwrap().is_none());
     }
 
     #[test]
