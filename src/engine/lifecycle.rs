@@ -230,8 +230,9 @@ pub fn wait(engine: &Engine, container: &Container) -> Result<i32> {
     if container.status.phase.needs_monitor()
         && let Ok(connection) = monitor(engine, container)
     {
-        connection.send(&Request::Wait, &[])?;
-        match connection.wait() {
+        // It may end between two of these, and has written down by then what is asked for.
+        let asked = connection.send(&Request::Wait, &[]);
+        match asked.and_then(|()| connection.wait()) {
             Ok(code) => return Ok(code),
             Err(error) => tracing::debug!("wait for {id}: {error:#}"),
         }
