@@ -269,7 +269,8 @@ impl Hub {
 
     fn end_input(&mut self, number: usize) {
         self.clients[number].sends = false;
-        if self.stdin_once {
+        // Who leaves a terminal does not end it: others may come and type.
+        if self.stdin_once && !self.terminal {
             self.input_ends = true;
             self.feed();
         }
@@ -295,8 +296,7 @@ impl Hub {
                 }
             }
         }
-        // The terminal's input is its output too, and has no end of its own.
-        if self.input_ends && !self.terminal {
+        if self.input_ends {
             self.ends.input = None;
         }
     }

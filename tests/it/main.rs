@@ -52,6 +52,7 @@ mod session;
 mod settle;
 mod site;
 mod stats;
+mod terminal;
 mod tidy;
 mod top;
 mod transcripts;

@@ -30,6 +30,14 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// A program that ignores a request to end must not hold the user; after so many this process ends by itself.
 const FORCED_EXIT: u32 = 3;
 
+/// What ends a program; not before the terminal is as it was.
+const ENDING: [Signal; 4] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+];
+
 /// The other side's descriptors.
 #[derive(Debug, Default)]
 pub struct Remote {
@@ -132,17 +140,22 @@ pub fn relay(remote: Remote, relay: &Relay<'_>) -> Result<Outcome> {
     let terminal = !matches!(relay.terminal, Far::None);
     let takes_input = remote.input.is_some();
     let raw = terminal && takes_input && std::io::stdin().is_terminal();
-    let _raw = raw.then(RawMode::enter).transpose()?;
-    let signals = signals(relay)?;
+    let signals = signals(relay, raw)?;
+    let mode = raw.then(RawMode::enter).transpose()?;
     let mut state = State::new(
         remote,
         relay,
         if terminal { relay.detach_keys } else { &[] },
     )?;
+    state.raw = raw;
     state.tell_size();
     loop {
         if let Some(outcome) = state.outcome() {
             return Ok(outcome);
+        }
+        if let Some(signal) = state.killed {
+            drop(mode);
+            return die_by(signal);
         }
         let stdin = std::io::stdin();
         let mut sources = vec![(Source::Signals, signals.as_fd(), PollFlags::IN)];
@@ -192,9 +205,25 @@ enum Source {
     Output(usize),
 }
 
-/// Blocks the signals that are sent on, and the change of the terminal's size, and returns where they can be read.
-fn signals(relay: &Relay<'_>) -> Result<SignalFd> {
+/// Ends as a program ends that knows nothing of `signal`.
+fn die_by(signal: Signal) -> Result<Outcome> {
     let mut set = SigSet::empty();
+    set.add(signal);
+    set.thread_unblock().context("unblock a signal")?;
+    nix::sys::signal::raise(signal).context("end by a signal")?;
+    // Whoever has started this process has made it ignore the signal.
+    Ok(Outcome::Exited(128 + signal as i32))
+}
+
+/// Blocks the signals that are sent on, the change of the terminal's size, and what would end this process while the terminal
+/// is `raw`, and returns where they can be read.
+fn signals(relay: &Relay<'_>, raw: bool) -> Result<SignalFd> {
+    let mut set = SigSet::empty();
+    if raw {
+        for signal in ENDING {
+            set.add(signal);
+        }
+    }
     if !matches!(relay.terminal, Far::None) {
         set.add(Signal::SIGWINCH);
     }
@@ -238,6 +267,10 @@ struct State<'a> {
     frames: Frames,
     exit_code: Option<i32>,
     detached: bool,
+    /// Whether the local terminal is in raw mode.
+    raw: bool,
+    /// What is to end this process.
+    killed: Option<Signal>,
     interrupts: u32,
     /// Whether the monitor may still say something.
     listens: bool,
@@ -259,6 +292,8 @@ impl<'a> State<'a> {
             frames: Frames::default(),
             exit_code: None,
             detached: false,
+            raw: false,
+            killed: None,
             interrupts: 0,
             listens: true,
             chunk: vec![0; CHUNK_BYTES],
@@ -281,6 +316,11 @@ impl<'a> State<'a> {
 
     fn read_stdin(&mut self) -> Result<()> {
         match rustix::io::read(std::io::stdin(), &mut self.chunk[..]) {
+            // Raw mode knows no end of input: the terminal has been closed, and there is nobody to stay for.
+            Ok(0) | Err(Errno::IO) if self.raw => {
+                self.pending.clear();
+                self.detached = true;
+            }
             Ok(0) => {
                 self.stdin_open = false;
                 self.feed();
@@ -292,7 +332,7 @@ impl<'a> State<'a> {
                 self.feed();
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // A terminal that is gone, or that belongs to another foreground group, is an end like any other.
+            // A terminal that belongs to another foreground group is an end like any other.
             Err(Errno::IO) => self.stdin_open = false,
             Err(errno) => return Err(errno).context("read standard input"),
         }
@@ -393,6 +433,10 @@ impl<'a> State<'a> {
             let number = i32::try_from(info.ssi_signo).unwrap_or_default();
             if number == Signal::SIGWINCH as i32 && !matches!(self.relay.terminal, Far::None) {
                 self.tell_size();
+                continue;
+            }
+            if !self.relay.proxy_signals {
+                self.killed = Signal::try_from(number).ok();
                 continue;
             }
             if [Signal::SIGINT as i32, Signal::SIGTERM as i32].contains(&number) {

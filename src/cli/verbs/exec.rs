@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::engine;
 use super::run::{check_terminal, exit_code};
-use super::session::{SessionOptions, detach_keys, follow};
+use super::session::{SessionOptions, chosen_keys, detach_keys, follow};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::processes::{AttachArgs, ExecArgs};
 use crate::cli::face::Failed;
@@ -24,6 +24,7 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     let arguments: ExecArgs = command::arguments(matches)?;
     let attached = !arguments.detach;
     let look_up = |name: &str| std::env::var(name).ok();
+    let given = chosen_keys(context, &arguments.detach_keys);
     let request = ExecCreate {
         user: arguments.user.clone(),
         privileged: arguments.privileged,
@@ -32,13 +33,12 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
         attach_stdin: attached && arguments.interactive,
         attach_stderr: attached,
         attach_stdout: attached,
-        detach_keys: arguments.detach_keys.clone(),
+        detach_keys: given.clone(),
         env: env::environment(&arguments.env_file, &arguments.env, &look_up)?,
         working_dir: arguments.workdir.clone(),
         cmd: arguments.command.clone(),
     };
-    let keys = detach_keys(&arguments.detach_keys).map_err(|_| {
-        let given = &arguments.detach_keys;
+    let keys = detach_keys(&given).map_err(|_| {
         Failed::engine(error::invalid(format!(
             "Invalid escape keys ({given}) provided"
         )))
@@ -97,7 +97,7 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     };
     match relay(remote, &how)? {
         Outcome::Exited(code) => Ok(exit_code(code)),
-        Outcome::Detached => Ok(0),
+        Outcome::Detached => Err(left()),
     }
 }
 
@@ -110,6 +110,11 @@ fn print_into_stream(context: &Context, error: &anyhow::Error) -> anyhow::Result
         output::err(&format!("hint: {hint}\n"));
     }
     Ok(())
+}
+
+/// Who has detached is told so, as by docker.
+fn left() -> Failed {
+    Failed::from(anyhow::anyhow!("read escape sequence"))
 }
 
 /// A program that cannot be started has a shell's exit code.
@@ -140,7 +145,8 @@ pub fn attach(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
             "You cannot attach to a {what}"
         ))));
     }
-    detach_keys(&arguments.detach_keys)?;
+    let keys = chosen_keys(context, &arguments.detach_keys);
+    detach_keys(&keys)?;
     let stdin = !arguments.no_stdin && config.open_stdin;
     check_terminal(stdin && config.tty)?;
     let streams = Streams {
@@ -153,10 +159,10 @@ pub fn attach(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     let options = SessionOptions {
         streams,
         proxy_signals: arguments.sig_proxy && !config.tty,
-        detach_keys: arguments.detach_keys,
+        detach_keys: keys,
     };
     match follow(&mut session, &options)? {
         Outcome::Exited(code) => Ok(exit_code(code)),
-        Outcome::Detached => Err(Failed::from(anyhow::anyhow!("read escape sequence"))),
+        Outcome::Detached => Err(left()),
     }
 }

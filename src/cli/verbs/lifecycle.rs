@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::run::{check_terminal, exit_code};
-use super::session::{SessionOptions, follow};
+use super::session::{SessionOptions, chosen_keys, follow};
 use super::{each, engine, warn};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::Names;
@@ -75,7 +75,7 @@ fn start_attached(context: &Context, arguments: &StartArgs) -> Result<u8, Failed
     let options = SessionOptions {
         streams,
         proxy_signals: !config.tty,
-        detach_keys: arguments.detach_keys.clone(),
+        detach_keys: chosen_keys(context, &arguments.detach_keys),
     };
     match follow(&mut session, &options)? {
         terminal::Outcome::Detached => Ok(0),

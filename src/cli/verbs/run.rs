@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::{Context as _, Result};
 
-use super::session::{SessionOptions, detach_keys, follow};
+use super::session::{SessionOptions, chosen_keys, detach_keys, follow};
 use super::{boot, engine, warn};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::run::{CreateArgs, CreateOptions, RunArgs};
@@ -66,8 +66,9 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     } else {
         check_terminal(container.interactive && container.tty)?;
     }
+    let keys = chosen_keys(context, &arguments.detach_keys);
     if !arguments.detach {
-        detach_keys(&arguments.detach_keys)?;
+        detach_keys(&keys)?;
     }
     let streams = Streams {
         stdin: request.config.attach_stdin && request.config.open_stdin,
@@ -90,7 +91,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     let options = SessionOptions {
         streams,
         proxy_signals: arguments.sig_proxy,
-        detach_keys: arguments.detach_keys,
+        detach_keys: keys,
     };
     match follow(&mut session, &options)? {
         terminal::Outcome::Detached => Ok(0),

@@ -1,11 +1,18 @@
 //! Sessions of `run`, `start` and `attach`: the local terminal on one side, the container on the other.
 
-use anyhow::Result;
+use std::io::IsTerminal as _;
 
+use anyhow::Result;
+use serde_json::Value;
+
+use super::warn;
+use crate::cli::command::Context;
 use crate::cli::flags::keys;
 use crate::cli::terminal::{Carries, Far, Outcome, Output, Relay, Remote, relay};
 use crate::engine::attach::Session;
+use crate::error;
 use crate::monitor::control::Streams;
+use crate::registry::credentials::{self, Store};
 
 /// What is asked of a session.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +53,28 @@ pub fn follow(session: &mut Session, options: &SessionOptions) -> Result<Outcome
         detach_keys: &keys,
     };
     relay(remote, &how)
+}
+
+/// Returns the keys that detach: `given` by an option, else those of the caller's config.json, else nothing for the default
+/// ones.
+pub fn chosen_keys(context: &Context, given: &str) -> String {
+    // Where nobody types, nobody detaches.
+    if !given.is_empty() || !std::io::stdin().is_terminal() {
+        return given.to_owned();
+    }
+    let variable = |name: &str| std::env::var(name).ok();
+    let store = Store::open(context.globals.config.as_deref(), &variable);
+    match credentials::file::read(store.config()) {
+        Ok(document) => {
+            let keys = document.get("detachKeys").and_then(Value::as_str);
+            keys.unwrap_or_default().to_owned()
+        }
+        Err(error) => {
+            let text = error::line(&error);
+            warn(&[format!("the default keys detach: {text}")]);
+            String::new()
+        }
+    }
 }
 
 /// Reads `--detach-keys`.

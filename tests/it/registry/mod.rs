@@ -9,7 +9,7 @@ mod others;
 mod platforms;
 mod proxied;
 mod secured;
-mod server;
+pub(crate) mod server;
 mod stalled;
 mod together;
 mod tokens;

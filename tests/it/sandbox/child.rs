@@ -168,6 +168,13 @@ impl Running {
         }
     }
 
+    /// Takes what it has written, without waiting for more; returns all of its standard output so far.
+    pub(crate) fn look(&mut self) -> String {
+        self.out.take();
+        self.err.take();
+        String::from_utf8_lossy(&self.out.bytes).into_owned()
+    }
+
     /// Ends its input, and waits until it has ended and its outputs too.
     #[track_caller]
     pub(crate) fn end(mut self) -> Ran {

@@ -44,6 +44,8 @@ impl Terminal {
         let mut inside = Command::new("setsid");
         inside
             .arg("--ctty")
+            // Whoever runs the tests in the background makes them ignore what ctrl-C sends.
+            .args(["env", "--default-signal"])
             .arg(command.get_program())
             .args(command.get_args())
             .env_clear()
@@ -73,6 +75,65 @@ impl Terminal {
             let count = rustix::io::retry_on_intr(|| rustix::io::write(&self.master, bytes));
             bytes = &bytes[count.unwrap()..];
         }
+    }
+
+    /// Sends much, and takes what is shown meanwhile, as a terminal does.
+    #[track_caller]
+    pub(crate) fn paste(&mut self, bytes: &[u8]) {
+        println!("  (terminal) paste {} bytes", bytes.len());
+        let deadline = Instant::now() + PATIENCE;
+        let mut left = bytes;
+        rustix::io::ioctl_fionbio(&self.master, true).unwrap();
+        while !left.is_empty() {
+            assert!(Instant::now() < deadline, "{} are not taken", left.len());
+            let mut fds = [PollFd::new(&self.master, PollFlags::IN | PollFlags::OUT)];
+            rustix::io::retry_on_intr(|| poll(&mut fds, None)).unwrap();
+            let events = fds[0].revents();
+            if events.contains(PollFlags::IN) {
+                self.read(deadline);
+            }
+            if events.contains(PollFlags::OUT) {
+                match rustix::io::write(&self.master, &left[..left.len().min(4096)]) {
+                    Ok(count) => left = &left[count..],
+                    Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                    Err(errno) => panic!("write to the terminal: {errno}"),
+                }
+            }
+        }
+        rustix::io::ioctl_fionbio(&self.master, false).unwrap();
+    }
+
+    /// Takes what has been shown, without waiting for more.
+    pub(crate) fn look(&mut self) {
+        let now = Instant::now();
+        let mut before = usize::MAX;
+        while self.output.len() != before {
+            before = self.output.len();
+            self.read(now);
+        }
+    }
+
+    /// Sends the command a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        println!("  (terminal) signal {signal:?}");
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .unwrap();
+    }
+
+    /// Closes the terminal, as the end of its window or its connection does; returns how the command ended.
+    #[track_caller]
+    pub(crate) fn close(mut self) -> std::process::ExitStatus {
+        println!("  (terminal) is closed, after {:?}", self.shown());
+        // Both are of this test alone, so no other descriptor keeps the terminal.
+        self.slave = None;
+        let (other, _) = std::io::pipe().unwrap();
+        drop(std::mem::replace(&mut self.master, other.into()));
+        let mut ended = None;
+        super::wait_until("the command has seen that its terminal is gone", || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap()
     }
 
     /// Waits until `text` is shown, after what earlier calls have found.
