@@ -1,7 +1,5 @@
-//! What benchmarks beside docker and podman share: a machine of their own, the contenders, and rounds in which they take turns.
+//! What benchmarks beside docker and podman share: the contenders on a machine of their own, and rounds in which they take turns.
 //!
-//! Everything happens in a mount, network and pid namespace of its own, which ends with the program, on a new file system
-//! (ext4 in a sparse file below TMPDIR): the figures do not depend on what the host's has been through, and nothing is left.
 //! In each round the contenders take turns, in another order each time. All run the command lines of docker.
 
 use std::fs::{self, File};
@@ -11,64 +9,21 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use crate::figures::print_times;
-
-/// Set where the namespaces and the file system are ours: its folder.
-const INSIDE: &str = "ARIL_BENCH_INSIDE";
-/// Below it are the cgroups of docker's and podman's containers.
-const CGROUP: &str = "aril-bench";
+use crate::machine::{self, CGROUP, check, path};
 
 /// Runs `measure` with the arguments of the program, where everything is its own.
 pub(crate) fn run(rounds: usize, measure: fn(&Bench) -> Result<()>) -> Result<()> {
-    match std::env::var_os(INSIDE) {
-        Some(dir) => begin(Path::new(&dir), rounds, measure),
-        None => enter(),
-    }
+    machine::run(|work| begin(work, rounds, measure))
 }
 
-/// Runs this program again, as the first process of its own namespaces.
-fn enter() -> Result<()> {
-    ensure!(rustix::process::geteuid().is_root(), "needs root");
-    let dir = std::env::temp_dir().join(format!("aril-bench-{}", std::process::id()));
-    fs::create_dir_all(dir.join("work"))?;
-    // `cargo bench` adds a flag of its own.
-    let args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let status = Command::new("unshare")
-        .args(
-            "--mount --net --pid --fork --kill-child --mount-proc --propagation private".split(' '),
-        )
-        .arg(std::env::current_exe()?)
-        .args(args)
-        .env(INSIDE, &dir)
-        .status()
-        .context("run unshare")?;
-    for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
-        remove_cgroups(&hierarchy.path().join(CGROUP));
-    }
-    remove_cgroups(&Path::new("/sys/fs/cgroup").join(CGROUP));
-    fs::remove_dir_all(&dir)?;
-    ensure!(status.success(), "the measurement ended with {status}");
-    Ok(())
-}
-
-fn remove_cgroups(cgroup: &Path) {
-    let below = fs::read_dir(cgroup).into_iter().flatten().flatten();
-    for entry in below.filter(|entry| entry.path().is_dir()) {
-        remove_cgroups(&entry.path());
-    }
-    // Most hierarchies have none.
-    drop(fs::remove_dir(cgroup));
-}
-
-fn begin(dir: &Path, rounds: usize, measure: fn(&Bench) -> Result<()>) -> Result<()> {
+fn begin(work: &Path, rounds: usize, measure: fn(&Bench) -> Result<()>) -> Result<()> {
     let mut args = std::env::args().skip(1);
     let given = args.next().and_then(|arg| arg.parse().ok());
     let word = args.next().unwrap_or_default();
-    let work = dir.join("work");
-    prepare_machine(dir, &work)?;
-    let contenders = contenders(&work)?;
+    let contenders = contenders(work)?;
     println!(
         "{} processors, kernel {}, {}",
         std::thread::available_parallelism()?,
@@ -83,78 +38,8 @@ fn begin(dir: &Path, rounds: usize, measure: fn(&Bench) -> Result<()>) -> Result
         contenders,
         rounds: given.unwrap_or(rounds),
         word,
-        work,
+        work: work.to_owned(),
     })
-}
-
-/// Makes /run, the network and the file system at `work` those of this measurement.
-fn prepare_machine(dir: &Path, work: &Path) -> Result<()> {
-    let disk = dir.join("disk");
-    File::create(&disk)?.set_len(30 << 30)?;
-    command("mkfs.ext4", &["-qF", "-E", "nodiscard", path(&disk)?])?;
-    command(
-        "mount",
-        &["-o", "loop,nodiscard", path(&disk)?, path(work)?],
-    )?;
-    command("mount", &["-t", "tmpfs", "tmpfs", "/run"])?;
-    // The one of the host would go on showing the host's network.
-    let cgroups = work.join("cgroups");
-    fs::create_dir(&cgroups)?;
-    command("mount", &["--rbind", "/sys/fs/cgroup", path(&cgroups)?])?;
-    command("mount", &["-t", "sysfs", "sysfs", "/sys"])?;
-    mount_cgroups(&cgroups)?;
-    command("ip", &["link", "set", "lo", "up"])
-}
-
-/// Mounts the host's hierarchies, which are below `cgroups`, where programs look for them.
-///
-/// Those of v1 get a directory of ours around them: podman makes folders there for controllers that the host has not, which
-/// are files like any others and would stay. The tree of v2 stays out: with it beside v1, crun does not start.
-fn mount_cgroups(cgroups: &Path) -> Result<()> {
-    let top = Path::new("/sys/fs/cgroup");
-    if cgroups.join("cgroup.controllers").exists() {
-        return command("mount", &["--rbind", path(cgroups)?, path(top)?]);
-    }
-    command("mount", &["-t", "tmpfs", "tmpfs", path(top)?])?;
-    for entry in fs::read_dir(cgroups)? {
-        let entry = entry?;
-        if entry.path().join("cgroup.controllers").exists() {
-            continue;
-        }
-        let place = top.join(entry.file_name());
-        if entry.file_type()?.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(entry.path())?, &place)?;
-        } else {
-            fs::create_dir(&place)?;
-            command("mount", &["--bind", path(&entry.path())?, path(&place)?])?;
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn path(path: &Path) -> Result<&str> {
-    path.to_str()
-        .context("the temporary folder's name is no text")
-}
-
-/// Runs a program, whose words are shown only if it fails.
-pub(crate) fn command(program: &str, args: &[&str]) -> Result<()> {
-    check(Command::new(program).args(args))
-}
-
-pub(crate) fn check(command: &mut Command) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("run {}", command.get_program().display()))?;
-    if !output.status.success() {
-        bail!(
-            "{command:?}: {}, {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(())
 }
 
 /// One engine: what stands before a command of docker's.

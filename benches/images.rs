@@ -15,6 +15,7 @@
 mod contest;
 mod figures;
 mod files;
+mod machine;
 mod noise;
 
 use std::cell::RefCell;
@@ -28,8 +29,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use aril::image::tarball::{Entry, Kind, write};
 use aril::oci::digest::HashingWriter;
-use contest::{Bench, command, path};
+use contest::Bench;
 use files::{large_file, small_files};
+use machine::{command, path};
 use serde_json::json;
 
 const ROUNDS: usize = 5;

@@ -10,6 +10,7 @@
 
 mod contest;
 mod figures;
+mod machine;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -21,7 +22,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use aril::sys::netns;
-use contest::{Bench, Contender, command, path};
+use contest::{Bench, Contender};
+use machine::{command, path};
 
 const ROUNDS: usize = 25;
 const IMAGE: &str = "bench-busybox";

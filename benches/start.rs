@@ -10,14 +10,16 @@
 mod contest;
 mod figures;
 mod files;
+mod machine;
 mod noise;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use contest::{Bench, Step, command, path};
+use contest::{Bench, Step};
 use files::{large_file, many_files, small_files};
+use machine::{command, path};
 
 /// Rounds of what takes milliseconds; a fifth of them for what takes seconds.
 const ROUNDS: usize = 25;

@@ -51,6 +51,7 @@ mod serve;
 mod session;
 mod settle;
 mod site;
+mod soak;
 mod stats;
 mod terminal;
 mod tidy;
