@@ -515,8 +515,12 @@ impl Containers {
     /// Deletes the run directory of a container, and the lock with it, which the caller holds.
     pub fn clear_run(&self, id: &str) {
         let dir = self.dirs.container_run(id);
+        // Who has come into it meanwhile clears it too.
         if let Err(error) = std::fs::remove_dir_all(&dir)
-            && error.kind() != ErrorKind::NotFound
+            && !matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+            )
         {
             tracing::warn!("delete {}: {error}", dir.display());
         }
