@@ -415,7 +415,7 @@ pub fn close(host: &Host, endpoint: &Endpoint) {
         None => Ok(()),
     });
     if let Err(error) = closed {
-        tracing::debug!("close {}: {error:#}", endpoint.host_interface);
+        tracing::warn!("close {}: {error:#}", endpoint.host_interface);
     }
 }
 

@@ -40,7 +40,7 @@ const IFLA_IPVLAN_MODE: u16 = 1;
 const IFLA_IPVLAN_FLAGS: u16 = 2;
 const IPVLAN_MODE_L2: u16 = 0;
 const IFLA_BRPORT_STATE: u16 = 1;
-const IFLA_BRPORT_FLUSH: u16 = 25;
+const IFLA_BRPORT_FLUSH: u16 = 24;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 /// How an interface makes its own IPv6 address; none.
 const ADDR_GEN_MODE: u16 = 8;

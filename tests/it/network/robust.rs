@@ -175,3 +175,29 @@ fn a_firewall_that_drops_what_is_forwarded_lets_containers_pass() {
         "iptables-nft -P FORWARD ACCEPT; iptables-nft -F FORWARD; nft delete table ip filter",
     );
 }
+
+#[test]
+fn who_gets_an_address_again_is_not_taken_for_the_last_one() {
+    let lan = Lan::new();
+    let sandbox = &lan.sandbox;
+    // The last one's network lives on for some time after it is gone, with the same address, and would refuse.
+    for round in 0..10 {
+        let name = format!("web{round}");
+        lan.serve(&name, &["-p", "8080:80"]);
+        assert_eq!(lan.address(&name), "172.17.0.2");
+        for server in ["127.0.0.1:8080", "172.17.0.2:80"] {
+            assert_eq!(
+                lan.ask(server).as_deref(),
+                Some("172.17.0.1"),
+                "{round}: {server}"
+            );
+        }
+        sandbox.ok(&["stop", "-t", "0", &name]);
+        let left = sandbox
+            .shell("bridge link show; bridge fdb show br aril0 | grep 02:42:ac:11:00:02 || true");
+        assert!(
+            !left.contains("forwarding") && !left.contains("02:42:ac:11"),
+            "{round}: {left}"
+        );
+    }
+}
