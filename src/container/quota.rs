@@ -17,21 +17,31 @@ use crate::sys::quota;
 const FIRST: u32 = 1 << 30;
 const TRIES: usize = 16;
 
+/// Refuses a file system that does not count, with kind `Invalid` and docker's text.
+pub fn check(upper: &Path) -> Result<()> {
+    let asked = File::open(upper).and_then(|dir| quota::limit(dir.as_fd(), FIRST));
+    asked
+        .map(drop)
+        .map_err(|cause| refused(upper, &cause.into()))
+}
+
 /// Limits what goes into `upper` and `work`, directories that are still empty, to so many bytes in all.
 ///
-/// Fails with kind `Invalid` and docker's text where the file system does not count.
+/// Fails like [`check`].
 pub fn limit(upper: &Path, work: &Path, bytes: u64) -> Result<()> {
-    set(upper, work, bytes).map_err(|cause| {
-        error::with_hint(
-            error::invalid(
-                "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
-            ),
-            format!(
-                "the file system of {} has no quotas of projects ({cause}): mount xfs with pquota, or ext4 with prjquota",
-                upper.display()
-            ),
-        )
-    })
+    set(upper, work, bytes).map_err(|cause| refused(upper, &cause))
+}
+
+fn refused(upper: &Path, cause: &anyhow::Error) -> anyhow::Error {
+    error::with_hint(
+        error::invalid(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ),
+        format!(
+            "the file system of {} has no quotas of projects ({cause}): mount xfs with pquota, or ext4 with prjquota",
+            upper.display()
+        ),
+    )
 }
 
 fn set(upper: &Path, work: &Path, bytes: u64) -> Result<()> {

@@ -135,6 +135,7 @@ fn fill(
     let (upper, work) = (draft.join("upper"), draft.join("work"));
     snapshot::prepare(&lowers, &upper, &work)?;
     if let Some(size) = host.storage_opt.get("size") {
+        quota::check(&upper)?;
         let bytes = settings::binary_size(size).and_then(|bytes| u64::try_from(bytes).ok());
         let bytes = bytes.ok_or_else(|| error::invalid(format!("invalid size: '{size}'")))?;
         quota::limit(&upper, &work, bytes)?;

@@ -195,7 +195,7 @@ fn image_fits(image: &Image, conditions: &Conditions<'_>) -> bool {
 
 const IMAGE_FILTERS: &[&str] = &["dangling", "label", "label!", "until"];
 
-/// Returns what a prune of images would do, if the containers in `gone` were not there; see [`images`].
+/// Returns what a prune of images would do, if the containers in `gone` were not there; see [`images()`].
 pub fn unused_images(
     engine: &Engine,
     all: bool,

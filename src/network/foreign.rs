@@ -3,7 +3,7 @@
 //! Accepting in a table of our own does not help where another table drops. So where a chain of iptables drops by default
 //! (docker itself, ufw and many scripts do that), two rules for the bridge are put into it, as a person would with
 //! `iptables -I FORWARD -i BRIDGE -j ACCEPT`. Rules of nft(8) are their author's: a warning says what is missing there.
-//! firewalld is asked, see [`super::firewalld`].
+//! firewalld is asked, see `firewalld.rs`.
 
 use std::path::Path;
 use std::process::Command;
