@@ -160,11 +160,6 @@ impl Face {
         self.name == "docker"
     }
 
-    /// Returns whether hints are shown.
-    pub fn hints(&self) -> bool {
-        self.hints
-    }
-
     /// Returns what stderr gets for a failure, with its line ends; empty if there is nothing to say.
     pub fn text(&self, failed: &Failed) -> String {
         let mut text = String::new();

@@ -1,31 +1,29 @@
-//! The formats of lists that a user prefers: `psFormat` and its kind in config.json.
+//! What a user prefers, as config.json says it: formats of lists (`psFormat` and its kind), keys, proxies.
 //!
-//! The file is read only if a list is shown without `--format` and `--quiet`. One that is not there, or is no JSON, has no
-//! wishes: what is wrong in it is for those to say who need its credentials.
+//! For a list the file is read only if it is shown without `--format` and `--quiet`. One that is broken has no wishes then:
+//! what is wrong in it is for those to say who need its credentials.
 
-use std::path::PathBuf;
+use anyhow::Result;
+use serde_json::{Map, Value};
 
 use super::command::Context;
-use crate::registry::credentials::Store;
+use crate::registry::credentials::{self, Store};
 
-/// More is no file that a person wrote.
-const FILE_MAX_BYTES: u64 = 1 << 20;
+/// Reads the config.json of the caller; one that is not there is empty.
+///
+/// The error is of kind `Invalid` if it is broken.
+pub fn document(context: &Context) -> Result<Map<String, Value>> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let store = Store::open(context.globals.config.as_deref(), &variable);
+    credentials::file::read(store.config())
+}
 
 /// Returns the format of a list: what `--format` says, else what config.json says under `key`, else nothing.
 pub fn format(context: &Context, asked: &str, quiet: bool, key: &str) -> String {
     if !asked.is_empty() || quiet {
         return asked.to_owned();
     }
-    preferred(context, key).unwrap_or_default()
-}
-
-fn preferred(context: &Context, key: &str) -> Option<String> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let store = Store::open(context.globals.config.as_deref(), &variable);
-    let path: PathBuf = store.config().to_owned();
-    if path.metadata().ok()?.len() > FILE_MAX_BYTES {
-        return None;
-    }
-    let document: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    document.get(key)?.as_str().map(str::to_owned)
+    let document = document(context).unwrap_or_default();
+    let preferred = document.get(key).and_then(Value::as_str);
+    preferred.unwrap_or_default().to_owned()
 }

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::cli::command::{self, Context};
-use crate::cli::commands::system::FormatArgs;
+use crate::cli::commands::FormatArgs;
 use crate::cli::face::{Face, Failed};
 use crate::cli::format;
 use crate::cli::output;

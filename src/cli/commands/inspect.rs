@@ -4,21 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::spec;
+use super::{FormatArgs, spec};
 use crate::cli::command::{Arguments, Spec};
 
 /// Arguments of `inspect`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct InspectArgs {
-    /// How to print: "json" or a template
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub format: String,
+    /// How to print.
+    #[command(flatten)]
+    pub how: FormatArgs,
     /// Show how much a container takes of the disk
     #[arg(short, long)]
     pub size: bool,
@@ -33,15 +27,9 @@ pub struct InspectArgs {
 /// Arguments of `container inspect`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ContainerInspectArgs {
-    /// How to print: "json" or a template
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub format: String,
+    /// How to print.
+    #[command(flatten)]
+    pub how: FormatArgs,
     /// Show how much it takes of the disk
     #[arg(short, long)]
     pub size: bool,
@@ -53,15 +41,9 @@ pub struct ContainerInspectArgs {
 /// Arguments of `image inspect`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ImageInspectArgs {
-    /// How to print: "json" or a template
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub format: String,
+    /// How to print.
+    #[command(flatten)]
+    pub how: FormatArgs,
     /// Show the image for this platform (linux/arm64)
     #[arg(
         long,
@@ -78,15 +60,9 @@ pub struct ImageInspectArgs {
 /// Arguments of `volume inspect`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct VolumeInspectArgs {
-    /// How to print: "json" or a template
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub format: String,
+    /// How to print.
+    #[command(flatten)]
+    pub how: FormatArgs,
     /// Names.
     #[arg(hide = true)]
     pub names: Vec<String>,
@@ -95,15 +71,9 @@ pub struct VolumeInspectArgs {
 /// Arguments of `network inspect`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct NetworkInspectArgs {
-    /// How to print: "json" or a template
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub format: String,
+    /// How to print.
+    #[command(flatten)]
+    pub how: FormatArgs,
     /// Show more of networks of a swarm
     #[arg(short, long)]
     pub verbose: bool,
@@ -134,15 +104,9 @@ pub struct WhyArgs {
 /// Arguments of `explain`; what follows the first word is read as `run` reads it, or as [`ExplainOneArgs`].
 #[derive(Args, Clone, Debug, Default)]
 pub struct ExplainArgs {
-    /// How to print: "json" or a template
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub format: String,
+    /// How to print.
+    #[command(flatten)]
+    pub how: FormatArgs,
     /// A container; or run, its options, an image and a command.
     #[arg(hide = true, allow_hyphen_values = true)]
     pub words: Vec<String>,
@@ -151,15 +115,9 @@ pub struct ExplainArgs {
 /// Arguments of `explain` for a container that exists.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ExplainOneArgs {
-    /// How to print: "json" or a template
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub format: String,
+    /// How to print.
+    #[command(flatten)]
+    pub how: FormatArgs,
     /// Name or id.
     #[arg(hide = true)]
     pub container: String,

@@ -47,6 +47,20 @@ pub struct FilterArgs {
     pub filter: Vec<Option<Filter>>,
 }
 
+/// `--format` of a document, with a letter of its own: all arguments of `info` and `version`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FormatArgs {
+    /// How to print: "json" or a template
+    #[arg(
+        short,
+        long,
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub format: String,
+}
+
 /// Options of every `prune`; `--filter` has no letter of its own.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PruneArgs {

@@ -2,22 +2,8 @@
 
 use clap::Args;
 
-use super::{FilterArgs, PruneArgs, spec};
+use super::{FilterArgs, FormatArgs, PruneArgs, spec};
 use crate::cli::command::Spec;
-
-/// Arguments of `info` and `version`.
-#[derive(Args, Clone, Debug, Default)]
-pub struct FormatArgs {
-    /// How to print: "json" or a template
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub format: String,
-}
 
 /// Arguments of `events`.
 #[derive(Args, Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! Arguments of the commands that move files and archives: cp, export, import, save, load.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -28,9 +28,9 @@ pub struct CpArgs {
     pub destination: String,
 }
 
-/// Arguments of `export`.
+/// `--output`
 #[derive(Args, Clone, Debug, Default)]
-pub struct ExportArgs {
+pub struct OutputArgs {
     /// Write to a file instead of stdout
     #[arg(
         short,
@@ -41,6 +41,21 @@ pub struct ExportArgs {
         value_parser = values::path
     )]
     pub output: PathBuf,
+}
+
+impl OutputArgs {
+    /// Returns the file; nothing for stdout.
+    pub fn file(&self) -> Option<&Path> {
+        Some(self.output.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+}
+
+/// Arguments of `export`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ExportArgs {
+    /// Where to.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Name or id.
     #[arg(hide = true)]
     pub container: String,
@@ -77,16 +92,9 @@ pub struct ImportArgs {
 /// Arguments of `save`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SaveArgs {
-    /// Write to a file instead of stdout
-    #[arg(
-        short,
-        long,
-        value_name = "string",
-        default_value = "",
-        hide_default_value = true,
-        value_parser = values::path
-    )]
-    pub output: PathBuf,
+    /// Where to.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Save the image for this platform only (linux/arm64)
     #[arg(
         long,

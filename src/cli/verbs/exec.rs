@@ -106,7 +106,7 @@ fn print_into_stream(context: &Context, error: &anyhow::Error) -> anyhow::Result
     let text = text.strip_suffix(": unknown").unwrap_or(&text);
     output::out(&format!("{text}\r\n"))?;
     // That is not what docker writes there.
-    if let Some(hint) = error::hint(error).filter(|_| context.face.hints()) {
+    if let Some(hint) = error::hint(error).filter(|_| context.face.hints) {
         output::err(&format!("hint: {hint}\n"));
     }
     Ok(())

@@ -23,12 +23,12 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     let explain = match words.split_first() {
         // A container may be called so as well.
         Some((first, rest)) if first == "run" && !rest.is_empty() => explain_run(context, rest)?,
-        _ => explain_one(context, words, &arguments.format)?,
+        _ => explain_one(context, words, &arguments.how.format)?,
     };
     let Some((explanation, asked)) = explain else {
         return Ok(0);
     };
-    let asked = asked.unwrap_or(arguments.format);
+    let asked = asked.unwrap_or(arguments.how.format);
     if asked.is_empty() {
         output::out(&text(&explanation))?;
         return Ok(0);
@@ -81,7 +81,7 @@ fn explain_one(context: &Context, words: &[String], before: &str) -> Result<Foun
         .container(&arguments.container)
         .map_err(Failed::engine)?;
     let explanation = explain::of_container(&engine, &container).map_err(Failed::engine)?;
-    let asked = Some(arguments.format).filter(|format| before.is_empty() || !format.is_empty());
+    let asked = Some(arguments.how.format).filter(|format| before.is_empty() || !format.is_empty());
     Ok(Some((explanation, asked)))
 }
 

@@ -97,7 +97,7 @@ pub fn any(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         };
         return Err(Failed::from(error::invalid(format!("{what}: {known}"))));
     }
-    print(&arguments.format, &arguments.names, |name| {
+    print(&arguments.how.format, &arguments.names, |name| {
         find(&engine, name, kind, size)
     })
 }
@@ -143,7 +143,7 @@ fn find(engine: &Engine, name: &str, kind: Option<&str>, size: bool) -> Result<O
 pub fn containers(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: ContainerInspectArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    print(&arguments.format, &arguments.names, |name| {
+    print(&arguments.how.format, &arguments.names, |name| {
         container(&engine, name, arguments.size).map_err(Failed::engine)
     })
 }
@@ -152,7 +152,7 @@ pub fn containers(context: &Context, matches: &clap::ArgMatches) -> Result<u8, F
 pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: ImageInspectArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    print(&arguments.format, &arguments.names, |name| {
+    print(&arguments.how.format, &arguments.names, |name| {
         images::inspect(&engine, name).map_err(Failed::engine)
     })
 }
@@ -161,7 +161,7 @@ pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
 pub fn networks(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: NetworkInspectArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    print(&arguments.format, &arguments.names, |name| {
+    print(&arguments.how.format, &arguments.names, |name| {
         networks::inspect(&engine, name).map_err(Failed::engine)
     })
 }
@@ -170,7 +170,7 @@ pub fn networks(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fai
 pub fn volumes(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: VolumeInspectArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    print(&arguments.format, &arguments.names, |name| {
+    print(&arguments.how.format, &arguments.names, |name| {
         engine.volumes.get(name).map_err(Failed::engine)
     })
 }

@@ -105,7 +105,7 @@ pub fn stop(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     let options = stop_options(&arguments)?;
     each(&arguments.containers, |name| {
         let warning = lifecycle::stop(&engine, &engine.container(name)?, &options)?;
-        if context.face.hints() {
+        if context.face.hints {
             warn(warning.as_slice());
         }
         Ok(name.to_owned())
@@ -119,7 +119,7 @@ pub fn restart(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
     let options = stop_options(&arguments)?;
     each(&arguments.containers, |name| {
         let warning = lifecycle::restart(&engine, &engine.container(name)?, &options)?;
-        if context.face.hints() {
+        if context.face.hints {
             warn(warning.as_slice());
         }
         Ok(name.to_owned())

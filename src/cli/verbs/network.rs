@@ -31,13 +31,7 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         ipam: Ipam {
             driver: arguments.ipam_driver.clone(),
             options: Some(arguments.ipam_opt.iter().cloned().collect()),
-            config: Some(ipam_config(&arguments).map_err(|error| {
-                if error.to_string().starts_with(IN_CONFIG) {
-                    Failed::engine(error)
-                } else {
-                    Failed::from(error)
-                }
-            })?),
+            config: Some(ipam_config(&arguments)?),
         },
         internal: arguments.internal,
         attachable: arguments.attachable,
@@ -52,7 +46,7 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
 }
 
 /// Puts ranges, gateways and other addresses to the subnets that they are in, in docker's words where they are in none.
-fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>> {
+fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>, Failed> {
     let subnets = List::all(&arguments.subnet);
     let (ranges, gateways) = (
         List::all(&arguments.ip_range),
@@ -60,14 +54,14 @@ fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>> {
     );
     if subnets.len() < ranges.len() || subnets.len() < gateways.len() {
         let why = "every ip-range or gateway must have a corresponding subnet";
-        return Err(error::invalid(why));
+        return Err(error::invalid(why).into());
     }
     let mut configs: Vec<(Subnet, IpamConfig)> = Vec::new();
     for text in subnets {
-        let subnet: Subnet = text.parse().map_err(|error| in_config(&error))?;
+        let subnet: Subnet = text.parse().map_err(misread)?;
         if configs.iter().any(|(other, _)| other.overlaps(subnet)) {
             let why = "multiple overlapping subnet configuration is not supported";
-            return Err(error::invalid(why));
+            return Err(error::invalid(why).into());
         }
         let config = IpamConfig {
             subnet: text,
@@ -76,7 +70,7 @@ fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>> {
         configs.push((subnet, config));
     }
     for range in ranges {
-        let parsed: Subnet = range.parse().map_err(|error| in_config(&error))?;
+        let parsed: Subnet = range.parse().map_err(misread)?;
         let config = containing(&mut configs, parsed.address)
             .ok_or_else(|| error::invalid(format!("no matching subnet for range {range}")))?;
         if !config.ip_range.is_empty() {
@@ -84,7 +78,7 @@ fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>> {
             let why = format!(
                 "cannot configure multiple ranges ({range}, {other}) on the same subnet ({subnet})"
             );
-            return Err(error::invalid(why));
+            return Err(error::invalid(why).into());
         }
         config.ip_range = range;
     }
@@ -100,7 +94,7 @@ fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>> {
             let why = format!(
                 "cannot configure multiple gateways ({gateway}, {other}) for the same subnet ({subnet})"
             );
-            return Err(error::invalid(why));
+            return Err(error::invalid(why).into());
         }
         config.gateway = gateway;
     }
@@ -118,11 +112,10 @@ fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>> {
     Ok(configs.into_iter().map(|(_, config)| config).collect())
 }
 
-/// How what the daemon would have found begins.
-const IN_CONFIG: &str = "invalid network config:";
-
-fn in_config(error: &anyhow::Error) -> anyhow::Error {
-    error::invalid(format!("{IN_CONFIG}\n{error}"))
+/// What docker's daemon would have found.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn misread(error: anyhow::Error) -> Failed {
+    Failed::engine(error::invalid(format!("invalid network config:\n{error}")))
 }
 
 fn containing(
@@ -236,6 +229,7 @@ pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::face::Face;
 
     fn check(subnets: &[&str], range: &[&str], gateways: &[&str], want: Result<&str, &str>) {
         let list =
@@ -246,9 +240,14 @@ mod tests {
             gateway: list(gateways),
             ..NetworkCreateArgs::default()
         };
+        // What docker's client says by itself, it says without a word before it.
+        let docker = Face {
+            name: "docker",
+            hints: false,
+        };
         let got = ipam_config(&arguments)
             .map(|configs| serde_json::to_string(&configs).unwrap().replace('"', "'"))
-            .map_err(|error| error.to_string());
+            .map_err(|failed| docker.text(&failed).trim_end().to_owned());
         let want = want.map(str::to_owned).map_err(str::to_owned);
         assert_eq!(got, want);
     }

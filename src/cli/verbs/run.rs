@@ -12,7 +12,7 @@ use crate::cli::face::Failed;
 use crate::cli::flags::cidfile::CidFile;
 use crate::cli::flags::{self, Caller, ContainerFlags, Pull};
 use crate::cli::progress::To;
-use crate::cli::{output, terminal};
+use crate::cli::{output, preferences, terminal};
 use crate::docker::container::ContainerCreate;
 use crate::engine::pull::PullOptions;
 use crate::engine::{Engine, create, files, lifecycle};
@@ -20,7 +20,6 @@ use crate::error;
 use crate::monitor::control::{StartError, Streams};
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
-use crate::registry::credentials::{self, Store};
 
 /// `create`
 pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
@@ -159,9 +158,7 @@ pub(super) fn tell_proxies(
     request: &mut ContainerCreate,
     container: &ContainerFlags,
 ) {
-    let variable = |name: &str| std::env::var(name).ok();
-    let store = Store::open(context.globals.config.as_deref(), &variable);
-    match credentials::file::read(store.config()) {
+    match preferences::document(context) {
         Ok(document) => {
             let proxies = flags::proxies::environment(&document, &container.env);
             if !proxies.is_empty() {

@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::warn;
 use crate::cli::command::Context;
 use crate::cli::flags::keys;
+use crate::cli::preferences;
 use crate::cli::terminal::{Carries, Far, Outcome, Output, Relay, Remote, relay};
 use crate::engine::attach::Session;
 use crate::error;
 use crate::monitor::control::Streams;
-use crate::registry::credentials::{self, Store};
 
 /// What is asked of a session.
 #[derive(Clone, Debug, Default)]
@@ -62,9 +62,7 @@ pub fn chosen_keys(context: &Context, given: &str) -> String {
     if !given.is_empty() || !std::io::stdin().is_terminal() {
         return given.to_owned();
     }
-    let variable = |name: &str| std::env::var(name).ok();
-    let store = Store::open(context.globals.config.as_deref(), &variable);
-    match credentials::file::read(store.config()) {
+    match preferences::document(context) {
         Ok(document) => {
             let keys = document.get("detachKeys").and_then(Value::as_str);
             keys.unwrap_or_default().to_owned()

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::engine;
 use crate::cli::command::{self, Context};
-use crate::cli::commands::system::FormatArgs;
+use crate::cli::commands::FormatArgs;
 use crate::cli::face::Failed;
 use crate::cli::output;
 use crate::cli::template::{self, Template};

@@ -86,11 +86,9 @@ pub fn export(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     let container = engine
         .container(&arguments.container)
         .map_err(Failed::engine)?;
-    to(
-        Some(arguments.output.as_path()).filter(|path| !path.as_os_str().is_empty()),
-        ("export", "container"),
-        |out| files::export(&engine, &container, out),
-    )?;
+    to(arguments.output.file(), ("export", "container"), |out| {
+        files::export(&engine, &container, out)
+    })?;
     Ok(0)
 }
 
@@ -99,8 +97,7 @@ pub fn save(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     let arguments: SaveArgs = command::arguments(matches)?;
     refuse_platform(&arguments.platform)?;
     let engine = engine(context)?;
-    let output = Some(arguments.output.as_path()).filter(|path| !path.as_os_str().is_empty());
-    to(output, ("save", "image"), |out| {
+    to(arguments.output.file(), ("save", "image"), |out| {
         let selected = save::select(&engine.images, &arguments.images)?;
         save::save(&engine.images, &selected, out)
     })?;
