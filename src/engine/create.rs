@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rustix::fs::FileType;
 
 use super::lifecycle::{self, RemoveOptions};
-use super::{Engine, repair};
+use super::{Engine, repair, volumes};
 use crate::container::mounts::{self, Request, Source};
 use crate::container::{Record, check, merge, names, new_id, quota, short};
 use crate::docker::container::{Config, ContainerCreate, HostConfig, NetworkingConfig};
@@ -92,10 +92,7 @@ pub fn create(
             let ports = ports_warning(&record.host_config);
             let warnings = platform.flatten().into_iter().chain(ports).collect();
             let id = record.id.clone();
-            for volume in &new_volumes {
-                let driver = [("driver".to_owned(), "local".to_owned())].into();
-                event::record(&engine.dirs, "volume", "create", volume, driver);
-            }
+            volumes::report_made(engine, &new_volumes);
             event::record(
                 &engine.dirs,
                 "container",
@@ -107,12 +104,7 @@ pub fn create(
         }
         Err(error) => {
             drop(draft);
-            for name in new_volumes {
-                match engine.volumes.remove(&name, &[]) {
-                    Ok(trash) => removal::delete(&trash),
-                    Err(left) => tracing::warn!("remove volume {name}: {left:#}"),
-                }
-            }
+            volumes::take_back(engine, &new_volumes);
             Err(error)
         }
     }
@@ -166,15 +158,7 @@ pub(super) fn propose(
 }
 
 fn proposed_point(engine: &Engine, request: &Request) -> Result<MountPoint> {
-    let point = |kind: &str, source: String| MountPoint {
-        kind: kind.to_owned(),
-        source,
-        destination: request.target.clone(),
-        mode: request.mode.clone(),
-        rw: request.writable,
-        propagation: request.propagation.clone(),
-        ..MountPoint::default()
-    };
+    let point = |kind: &str, source: String| point(request, kind, source);
     Ok(match &request.source {
         Source::Bind { path, create } => {
             check_source(path, *create)?;
@@ -194,6 +178,19 @@ fn proposed_point(engine: &Engine, request: &Request) -> Result<MountPoint> {
             point("volume", source.to_string_lossy().into_owned())
         }
     })
+}
+
+/// Returns what a request says of its mount, of which the kind and the source are known by now.
+fn point(request: &Request, kind: &str, source: String) -> MountPoint {
+    MountPoint {
+        kind: kind.to_owned(),
+        source,
+        destination: request.target.clone(),
+        mode: request.mode.clone(),
+        rw: request.writable,
+        propagation: request.propagation.clone(),
+        ..MountPoint::default()
+    }
 }
 
 fn check_source(path: &str, create: bool) -> Result<()> {
@@ -424,15 +421,7 @@ pub(super) fn mount_point(
     request: &Request,
     new_volumes: &mut Vec<String>,
 ) -> Result<MountPoint> {
-    let point = |kind: &str, source: String| MountPoint {
-        kind: kind.to_owned(),
-        source,
-        destination: request.target.clone(),
-        mode: request.mode.clone(),
-        rw: request.writable,
-        propagation: request.propagation.clone(),
-        ..MountPoint::default()
-    };
+    let point = |kind: &str, source: String| point(request, kind, source);
     let name = match &request.source {
         Source::Bind { path, create } => {
             check_source(path, *create)?;

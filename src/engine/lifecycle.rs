@@ -140,8 +140,6 @@ fn stop_for(
 ) -> Result<bool> {
     let config = &container.record.config;
     let configured = Some(config.stop_signal.as_str()).filter(|signal| !signal.is_empty());
-    // Nobody's signal is looked at if there is nothing to stop, as with docker.
-    let signal = || signal::parse(options.signal.as_deref().or(configured).unwrap_or("TERM"));
     let timeout_s = options
         .timeout_s
         .or(config.stop_timeout)
@@ -149,7 +147,8 @@ fn stop_for(
     if !container.status.phase.needs_monitor() {
         return Ok(false);
     }
-    let signal = signal()?;
+    // As with docker, nobody's signal is looked at before there is something to stop.
+    let signal = signal::parse(options.signal.as_deref().or(configured).unwrap_or("TERM"))?;
     let connection = match monitor(engine, container) {
         // It has ended by itself meanwhile.
         Err(error) if error::is(&error, error::Kind::Conflict) => return Ok(false),

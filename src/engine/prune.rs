@@ -186,14 +186,17 @@ pub fn networks(engine: &Engine, filters: &Filters) -> Result<Vec<String>> {
     Ok(pruned.removed)
 }
 
-/// Which images a prune may take, besides that no container has them.
-fn image_fits(image: &Image, conditions: &Conditions<'_>) -> bool {
-    let config = image.config.config.as_ref();
-    let labels = config.and_then(|config| config.labels.clone());
-    conditions.fit(&labels.unwrap_or_default(), image.created_seconds())
+/// Returns whether a prune takes images with names too, and which it may take, besides that no container has them.
+fn of_images(all: bool, filters: &Filters) -> Result<(bool, impl Fn(&Image) -> bool)> {
+    let conditions = Conditions::read(filters, &["dangling", "label", "label!", "until"])?;
+    let all = all || filters.flag("dangling")? == Some(false);
+    let wanted = move |image: &Image| {
+        let config = image.config.config.as_ref();
+        let labels = config.and_then(|config| config.labels.clone());
+        conditions.fit(&labels.unwrap_or_default(), image.created_seconds())
+    };
+    Ok((all, wanted))
 }
-
-const IMAGE_FILTERS: &[&str] = &["dangling", "label", "label!", "until"];
 
 /// Returns what a prune of images would do, if the containers in `gone` were not there; see [`images()`].
 pub fn unused_images(
@@ -202,9 +205,7 @@ pub fn unused_images(
     filters: &Filters,
     gone: &Gone,
 ) -> Result<Proposal> {
-    let conditions = Conditions::read(filters, IMAGE_FILTERS)?;
-    let all = all || filters.flag("dangling")? == Some(false);
-    let wanted = |image: &Image| image_fits(image, &conditions);
+    let (all, wanted) = of_images(all, filters)?;
     remove::propose_prune(&engine.images, all, &wanted, &mut || {
         let mut uses = images::uses(engine)?;
         uses.retain(|user| !gone.contains(&user.container));
@@ -214,9 +215,7 @@ pub fn unused_images(
 
 /// Removes the images that have no name, or with `all` those that no container uses.
 pub fn images(engine: &Engine, all: bool, filters: &Filters) -> Result<Removal> {
-    let conditions = Conditions::read(filters, IMAGE_FILTERS)?;
-    let all = all || filters.flag("dangling")? == Some(false);
-    let wanted = |image: &Image| image_fits(image, &conditions);
+    let (all, wanted) = of_images(all, filters)?;
     let mut removal = remove::prune(&engine.images, all, &wanted, &mut || images::uses(engine))?;
     // Layers of a commit, an import or a load that was killed belong to no image.
     let in_use = || {

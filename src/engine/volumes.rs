@@ -59,6 +59,23 @@ pub fn bytes(engine: &Engine, volume: &Volume) -> u64 {
     }
 }
 
+/// Tells of volumes that were made for a container.
+pub(super) fn report_made(engine: &Engine, names: &[String]) {
+    for name in names {
+        report(engine, "create", name);
+    }
+}
+
+/// Removes volumes that were made for what was refused after all, and of which nobody has heard.
+pub(super) fn take_back(engine: &Engine, names: &[String]) {
+    for name in names {
+        match engine.volumes.remove(name, &[]) {
+            Ok(trash) => removal::delete(&trash),
+            Err(left) => tracing::warn!("remove volume {name}: {left:#}"),
+        }
+    }
+}
+
 fn report(engine: &Engine, action: &str, name: &str) {
     let driver = [("driver".to_owned(), "local".to_owned())].into();
     event::record(&engine.dirs, "volume", action, name, driver);

@@ -130,9 +130,14 @@ fn planned(engine: &Engine, record: &Record, root: &Root) -> Result<Vec<Entry>> 
 
 /// Describes what the same image would get without any option.
 fn by_default(engine: &Engine, record: &Record, image: &Image, root: &Root) -> Result<Vec<Entry>> {
+    // An image without a command is no container by default, but has all the rest.
+    let config = image.config.config.as_ref();
+    let has_command = config.is_some_and(|it| it.cmd.is_some() || it.entrypoint.is_some());
+    let other = || record.config.cmd.clone().or(Some(vec!["sh".to_owned()]));
     let request = ContainerCreate {
         config: Config {
             image: record.config.image.clone(),
+            cmd: if has_command { None } else { other() },
             ..Config::default()
         },
         host_config: HostConfig::default(),
@@ -140,20 +145,6 @@ fn by_default(engine: &Engine, record: &Record, image: &Image, root: &Root) -> R
         networking_config: NetworkingConfig {
             endpoints_config: [("default".to_owned(), EndpointSettings::default())].into(),
         },
-    };
-    // An image without a command is no container by default, but has all the rest.
-    let config = image.config.config.clone().unwrap_or_default();
-    let has_command = config.cmd.is_some() || config.entrypoint.is_some();
-    let request = if has_command {
-        request
-    } else {
-        ContainerCreate {
-            config: Config {
-                cmd: record.config.cmd.clone().or(Some(vec!["sh".to_owned()])),
-                ..request.config
-            },
-            ..request
-        }
     };
     let default = create::propose(engine, request, image, &record.id)?;
     planned(engine, &default, root)

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{Engine, lifecycle, machine};
+use super::{Engine, lifecycle, machine, volumes};
 use crate::container::{Container, Record, Status, check, merge, spec};
 use crate::docker::container::{ContainerUpdate, HostConfig, Resources};
 use crate::monitor::control::Request;
@@ -53,8 +53,9 @@ pub fn update(engine: &Engine, container: &Container, asked: &ContainerUpdate) -
         *record = next;
         Ok((Updated { warnings, waits }, removal::attributes(record)))
     });
-    let (updated, attributes) = updated.inspect_err(|_| mounts::take_back(engine, &prepared))?;
-    mounts::report(engine, &prepared);
+    let (updated, attributes) =
+        updated.inspect_err(|_| volumes::take_back(engine, &prepared.volumes))?;
+    volumes::report_made(engine, &prepared.volumes);
     event::record(&engine.dirs, "container", "update", id, attributes);
     Ok(updated)
 }

@@ -6,17 +6,16 @@ use crate::container::mounts::{check_mount, clean, parse_bind};
 use crate::container::{Container, Record};
 use crate::docker::container::{ContainerUpdate, Mount};
 use crate::docker::inspect::MountPoint;
-use crate::engine::Engine;
 use crate::engine::create::{Content, mount_point};
+use crate::engine::{Engine, volumes};
+use crate::error;
 use crate::image::gc::Lease;
-use crate::monitor::removal;
-use crate::{error, event};
 
 /// Mounts that are ready to be written down, and the volumes that were made for them.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
     points: Vec<MountPoint>,
-    volumes: Vec<String>,
+    pub(super) volumes: Vec<String>,
 }
 
 /// Checks what is to be mounted, and makes and fills the volumes that are not there yet.
@@ -41,30 +40,12 @@ pub(super) fn prepare(engine: &Engine, container: &Container, add: &[Mount]) -> 
         match made {
             Ok(point) => prepared.points.push(point),
             Err(error) => {
-                take_back(engine, &prepared);
+                volumes::take_back(engine, &prepared.volumes);
                 return Err(error);
             }
         }
     }
     Ok(prepared)
-}
-
-/// Removes the volumes that were made for mounts that were refused after all.
-pub(super) fn take_back(engine: &Engine, prepared: &Prepared) {
-    for name in &prepared.volumes {
-        match engine.volumes.remove(name, &[]) {
-            Ok(trash) => removal::delete(&trash),
-            Err(left) => tracing::warn!("remove volume {name}: {left:#}"),
-        }
-    }
-}
-
-/// Tells of the volumes that were made.
-pub(super) fn report(engine: &Engine, prepared: &Prepared) {
-    for volume in &prepared.volumes {
-        let driver = [("driver".to_owned(), "local".to_owned())].into();
-        event::record(&engine.dirs, "volume", "create", volume, driver);
-    }
 }
 
 /// Changes the mounts of a record; returns what the user should know. The error is of kind `Invalid` if two mounts have one
