@@ -294,7 +294,6 @@ impl Networking {
             let by_rules = main.network.sends_loopback()
                 && ports.iter().any(|port| port.host.is_ipv4() && asks(port));
             let bridge = &main.network.bridge;
-            let stale = self.published;
             let publication = Publication {
                 loopback: (by_rules && bridge::route_loopback(bridge)).then(|| bridge.clone()),
                 bridges: self
@@ -303,14 +302,14 @@ impl Networking {
                     .map(|endpoint| endpoint.network.bridge.clone())
                     .collect(),
                 ports,
-                replaces: stale,
+                replaces: self.published,
             };
             // On an error the old ones are still there: a transaction is done as a whole or not at all.
-            self.published = self.add_rules(record, &publication)?;
-            if stale && !self.published {
-                self.published = true;
+            let published = self.add_rules(record, &publication)?;
+            if !published {
                 self.take_back_rules(record);
             }
+            self.published = published;
         }
         let mut forwards = Vec::new();
         for binding in &mut self.bindings {
