@@ -77,33 +77,6 @@ impl Rule {
     }
 }
 
-/// Returns the rules that every container has besides its own, as runc and docker give them: mknod of anything, the
-/// harmless devices (null, zero, full, random, urandom, tty, console, ptmx), and pseudo-terminals.
-pub fn default_rules() -> Vec<DeviceRule> {
-    let rule = |kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| DeviceRule {
-        allow: true,
-        kind: kind.to_owned(),
-        major,
-        minor,
-        access: access.to_owned(),
-    };
-    let mut rules = vec![rule("c", None, None, "m"), rule("b", None, None, "m")];
-    for (major, minor) in [
-        (1, Some(3)),
-        (1, Some(5)),
-        (1, Some(7)),
-        (1, Some(8)),
-        (1, Some(9)),
-        (5, Some(0)),
-        (5, Some(1)),
-        (5, Some(2)),
-        (136, None),
-    ] {
-        rules.push(rule("c", Some(major), minor, "rwm"));
-    }
-    rules
-}
-
 /// Reads the rules' texts; one for both kinds becomes two.
 fn read(rules: &[DeviceRule]) -> Result<Vec<Rule>> {
     let mut read = Vec::with_capacity(rules.len());
@@ -477,7 +450,7 @@ mod tests {
             rules(&["- a", "+ c 1:3 rw", "+ c 1:3 m", "+ b *:* m", "+ c 136:*"]),
             rules(&["+ a", "- c 10:229", "- b 8:* w", "+ b 8:1 w"]),
             rules(&["- a", "+ c *:*", "- c 5:* r", "+ a *:7 r"]),
-            default_rules(),
+            DeviceRule::usual(),
         ] {
             let program = program(&list).unwrap();
             let read = read(&list).unwrap();

@@ -28,8 +28,6 @@ pub mod systemd;
 mod v1;
 mod v2;
 
-pub use devices::default_rules;
-
 use layout::Host;
 use plan::{carry_out, missing};
 

@@ -66,22 +66,22 @@ impl std::error::Error for Failure {}
 impl Failure {
     /// Returns a failure of `step` that reads `what: <description of errno>`.
     pub(super) fn new(step: Step, errno: i32, what: &str) -> Failure {
+        Failure::worded(step, errno, format!("{what}: {}", describe(errno)))
+    }
+
+    /// Returns a failure of `step` that reads `text`.
+    pub(super) fn worded(step: Step, errno: i32, text: impl Into<String>) -> Failure {
         Failure {
             step,
             errno,
-            text: format!("{what}: {}", describe(errno)),
+            text: text.into(),
             hint: String::new(),
         }
     }
 
     /// Returns a failure of set-up for which there is no error number.
     pub(super) fn plain(text: impl Into<String>) -> Failure {
-        Failure {
-            step: Step::Setup,
-            errno: 0,
-            text: text.into(),
-            hint: String::new(),
-        }
+        Failure::worded(Step::Setup, 0, text)
     }
 }
 

@@ -35,11 +35,9 @@ pub(super) fn run(
     }
     let state = serde_json::to_vec(state).map_err(|error| Failure::plain(error.to_string()))?;
     for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, &state, directory).map_err(|(errno, text)| Failure {
-            step: Step::Hook,
-            hint: String::new(),
-            errno,
-            text: format!("error running {kind} hook #{index}: {text}"),
+        run_one(hook, &state, directory).map_err(|(errno, text)| {
+            let text = format!("error running {kind} hook #{index}: {text}");
+            Failure::worded(Step::Hook, errno, text)
         })?;
     }
     Ok(())

@@ -16,7 +16,6 @@ use super::capabilities;
 use super::channel::{Channel, Failure, Message, OrFail as _, Step};
 use super::process::ProcessPlan;
 use super::{hooks, program, reaper, terminal};
-use crate::error::describe;
 use crate::oci::runtime::Hook;
 use crate::oci::state::State;
 use crate::sys::rooted::Root;
@@ -291,14 +290,9 @@ fn shown(limit: Option<u64>) -> String {
 /// one who can. What it leads to must be inside the container.
 fn enter_directory(process: &ProcessPlan, first: bool) -> Result<bool, Failure> {
     let shown = process.cwd.to_string_lossy();
-    let failure = |errno: i32| Failure {
-        step: Step::WorkingDirectory,
-        hint: String::new(),
-        errno,
-        text: format!(
-            "chdir to cwd ({shown:?}) set in config.json failed: {}",
-            describe(errno)
-        ),
+    let failure = |errno: i32| {
+        let what = format!("chdir to cwd ({shown:?}) set in config.json failed");
+        Failure::new(Step::WorkingDirectory, errno, &what)
     };
     match rustix::process::chdir(&*process.cwd) {
         Ok(()) => {}
@@ -310,15 +304,11 @@ fn enter_directory(process: &ProcessPlan, first: bool) -> Result<bool, Failure> 
         return Ok(true);
     }
     // The kernel shows what cannot be reached from the root as "(unreachable)/…".
-    Err(Failure {
-        step: Step::WorkingDirectory,
-        hint: String::new(),
-        errno: 0,
-        text: format!(
-            "current working directory {shown:?} is outside of container mount namespace root -- possible container \
-             breakout detected"
-        ),
-    })
+    let text = format!(
+        "current working directory {shown:?} is outside of container mount namespace root -- possible container \
+         breakout detected"
+    );
+    Err(Failure::worded(Step::WorkingDirectory, 0, text))
 }
 
 /// Becomes user and groups of the process; keeps all capabilities in reach.

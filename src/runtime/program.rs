@@ -21,11 +21,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 ///
 /// Looks as the user and with the capabilities that are in force now, in the root and working directory of now.
 pub(super) fn find(name: &str, search: Option<&str>) -> Result<CString, Failure> {
-    let fail = |errno: i32, text: &str| Failure {
-        step: Step::Program,
-        errno,
-        text: format!("exec: {name:?}: {text}"),
-        hint: String::new(),
+    let fail = |errno: i32, text: &str| {
+        Failure::worded(Step::Program, errno, format!("exec: {name:?}: {text}"))
     };
     let denied = |path: &Path, errno: i32| Failure {
         hint: obstacle(path).unwrap_or_default(),
@@ -125,12 +122,7 @@ pub(super) fn explain(path: &Path, errno: i32) -> Failure {
     if let Some(reason) = reason(path, errno) {
         text = format!("{text} ({reason})");
     }
-    Failure {
-        step: Step::Program,
-        errno,
-        text,
-        hint: String::new(),
-    }
+    Failure::worded(Step::Program, errno, text)
 }
 
 fn reason(path: &Path, errno: i32) -> Option<String> {

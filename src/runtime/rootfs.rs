@@ -217,12 +217,7 @@ fn attach_at(
                  Check if the specified host path exists and is the expected type",
             );
         }
-        Failure {
-            step: Step::Setup,
-            hint: String::new(),
-            errno,
-            text,
-        }
+        Failure::worded(Step::Setup, errno, text)
     })
 }
 

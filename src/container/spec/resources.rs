@@ -121,25 +121,9 @@ fn device_rules(record: &Record, facts: &Facts) -> Result<Vec<DeviceRule>> {
         return Ok(vec![all(true)]);
     }
     let mut rules = vec![all(false)];
-    // Nodes may be made of anything; only these can be opened: null, zero, full, random, urandom, tty, console, ptmx, ptys.
-    for kind in ["c", "b"] {
-        rules.push(rule(kind, None, None, "m"));
-    }
-    for (major, minor) in [
-        (1, Some(3)),
-        (1, Some(5)),
-        (1, Some(7)),
-        (1, Some(8)),
-        (1, Some(9)),
-        (5, Some(0)),
-        (5, Some(1)),
-        (5, Some(2)),
-        (136, None),
-    ] {
-        rules.push(rule("c", Some(major), minor, "rwm"));
-    }
+    rules.extend(DeviceRule::usual());
     for device in &facts.devices {
-        rules.push(rule(
+        rules.push(DeviceRule::allow(
             &device.node.kind,
             Some(device.node.major),
             Some(device.node.minor),
@@ -156,16 +140,6 @@ fn device_rules(record: &Record, facts: &Facts) -> Result<Vec<DeviceRule>> {
         rules.push(parse_device_rule(text)?);
     }
     Ok(rules)
-}
-
-fn rule(kind: &str, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
-    DeviceRule {
-        allow: true,
-        kind: kind.to_owned(),
-        major,
-        minor,
-        access: access.to_owned(),
-    }
 }
 
 /// Reads `c 1:3 rwm`, with `*` for any number; the error is of kind `Invalid`.
@@ -188,7 +162,12 @@ pub fn parse_device_rule(text: &str) -> Result<DeviceRule> {
     if access.is_empty() || !access.bytes().all(|b| b"rwm".contains(&b)) {
         return Err(refuse());
     }
-    Ok(rule(kind, number(major)?, number(minor)?, access))
+    Ok(DeviceRule::allow(
+        kind,
+        number(major)?,
+        number(minor)?,
+        access,
+    ))
 }
 
 /// Completes a `--device` text's fields, which documents show filled in.

@@ -71,6 +71,38 @@ pub struct DeviceRule {
     pub access: String,
 }
 
+impl DeviceRule {
+    /// Returns a rule that allows; `None` means all numbers.
+    pub fn allow(kind: &str, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
+        DeviceRule {
+            allow: true,
+            kind: kind.to_owned(),
+            major,
+            minor,
+            access: access.to_owned(),
+        }
+    }
+
+    /// Returns the rules that every container has besides its own, as runc and docker give them: nodes may be made of
+    /// anything; only these can be opened: null, zero, full, random, urandom, tty, console, ptmx, pseudo-terminals.
+    pub fn usual() -> Vec<DeviceRule> {
+        let make = ["c", "b"].map(|kind| DeviceRule::allow(kind, None, None, "m"));
+        let open = [
+            (1, Some(3)),
+            (1, Some(5)),
+            (1, Some(7)),
+            (1, Some(8)),
+            (1, Some(9)),
+            (5, Some(0)),
+            (5, Some(1)),
+            (5, Some(2)),
+            (136, None),
+        ]
+        .map(|(major, minor)| DeviceRule::allow("c", Some(major), minor, "rwm"));
+        make.into_iter().chain(open).collect()
+    }
+}
+
 /// Memory limits in bytes; -1 is unlimited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

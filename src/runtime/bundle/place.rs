@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::cgroup::systemd::{self, Holder, Unit};
 use crate::cgroup::{self, Cgroup, layout};
 use crate::oci::runtime::Spec;
-use crate::oci::runtime::resources::Resources;
+use crate::oci::runtime::resources::{DeviceRule, Resources};
 
 /// Who makes the cgroup of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn resources(spec: &Spec) -> Resources {
         .as_ref()
         .and_then(|linux| linux.resources.clone())
         .unwrap_or_default();
-    resources.devices.extend(cgroup::default_rules());
+    resources.devices.extend(DeviceRule::usual());
     resources
 }
 
