@@ -2,18 +2,9 @@
 
 use crate::sandbox::{Sandbox, wait_until};
 
-fn with_box(options: &[&str]) -> Sandbox {
-    let sandbox = Sandbox::new();
-    let mut args = vec!["run", "-d", "--name", "box"];
-    args.extend(options);
-    args.extend(["busybox", "sleep", "1000"]);
-    sandbox.ok(&args);
-    sandbox
-}
-
 #[test]
 fn output_input_and_exit_code_are_the_programs() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     sandbox.aril(&["exec", "box", "echo", "hi"]).says("hi");
     let ran = sandbox.aril(&["exec", "box", "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!(
@@ -34,7 +25,7 @@ fn output_input_and_exit_code_are_the_programs() {
 
 #[test]
 fn what_cannot_run_says_why() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let check = |code: i32, args: &[&str], text: &str| {
         let mut all = vec!["exec"];
         all.extend(args);
@@ -62,7 +53,7 @@ fn what_cannot_run_says_why() {
 
 #[test]
 fn options() {
-    let sandbox = with_box(&["-e", "OF_RUN=1", "-w", "/tmp", "-u", "app"]);
+    let sandbox = Sandbox::with_box(&["-e", "OF_RUN=1", "-w", "/tmp", "-u", "app"]);
     let check = |options: &[&str], script: &str, expected: &str| {
         let mut args = vec!["exec"];
         args.extend(options);
@@ -95,7 +86,7 @@ fn options() {
 
 #[test]
 fn it_is_in_the_containers_namespaces_cgroup_and_limits() {
-    let sandbox = with_box(&[
+    let sandbox = Sandbox::with_box(&[
         "--ulimit",
         "nofile=77:88",
         "--cap-drop",
@@ -140,7 +131,7 @@ fn it_is_in_the_containers_namespaces_cgroup_and_limits() {
 
 #[test]
 fn in_the_background() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     sandbox
         .aril(&[
             "exec",
@@ -160,7 +151,7 @@ fn in_the_background() {
 
 #[test]
 fn in_a_terminal() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let mut terminal = sandbox.terminal_of((31, 99), &["exec", "-it", "box", "sh"]);
     terminal.send("stty size; tty\n");
     terminal.expect("31 99");
@@ -192,7 +183,7 @@ fn in_a_terminal() {
 
 #[test]
 fn detaching_leaves_the_program_running() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let mut terminal =
         sandbox.terminal(&["exec", "-it", "box", "sh", "-c", "echo ready; sleep 1234"]);
     terminal.expect("ready");
@@ -203,7 +194,7 @@ fn detaching_leaves_the_program_running() {
 
 #[test]
 fn a_client_that_is_killed_leaves_the_container_well() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let mut running = sandbox.spawn(&["exec", "-i", "box", "cat"]);
     running.write(b"x\n");
     running.expect("x");
@@ -216,7 +207,7 @@ fn a_client_that_is_killed_leaves_the_container_well() {
 
 #[test]
 fn not_while_it_is_paused() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     sandbox.ok(&["pause", "box"]);
     let error = sandbox.fails(1, &["exec", "box", "true"]);
     assert!(
@@ -229,7 +220,7 @@ fn not_while_it_is_paused() {
 
 #[test]
 fn many_at_once() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let mut all: Vec<_> = (0..20)
         .map(|n| {
             let script = format!("sleep 0.1; echo {n}; exit {n}");
@@ -244,7 +235,7 @@ fn many_at_once() {
 
 #[test]
 fn the_real_cause_is_told_beside_dockers_words() {
-    let sandbox = with_box(&["--tmpfs", "/mem"]);
+    let sandbox = Sandbox::with_box(&["--tmpfs", "/mem"]);
     let files = "
 printf '#!/bin/sh\\r\\necho x\\n' > /crlf; printf '#!/no/such\\n' > /lost; echo 'echo x' > /plain; mkdir /dir
 chmod +x /crlf /lost; printf '#!/bin/sh\\n' > /mem/noexec; chmod +x /mem/noexec

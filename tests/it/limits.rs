@@ -17,18 +17,9 @@ fn value(sandbox: &Sandbox, names: &[&str]) -> String {
     std::fs::read_to_string(path).unwrap().trim().to_owned()
 }
 
-fn running(options: &[&str]) -> Sandbox {
-    let sandbox = Sandbox::new();
-    let mut args = vec!["run", "-d", "--name", "box"];
-    args.extend(options);
-    args.extend(["busybox", "sleep", "1000"]);
-    sandbox.ok(&args);
-    sandbox
-}
-
 #[test]
 fn memory() {
-    let sandbox = running(&[
+    let sandbox = Sandbox::with_box(&[
         "-m",
         "64m",
         "--memory-swap",
@@ -71,7 +62,7 @@ fn memory() {
 
 #[test]
 fn processors() {
-    let sandbox = running(&[
+    let sandbox = Sandbox::with_box(&[
         "--cpus",
         "0.5",
         "--cpu-shares",
@@ -108,7 +99,7 @@ fn processors() {
 
 #[test]
 fn a_share_of_a_processor_is_held() {
-    let sandbox = running(&["--cpus", "0.2"]);
+    let sandbox = Sandbox::with_box(&["--cpus", "0.2"]);
     sandbox.ok(&["exec", "-d", "box", "sh", "-c", "while :; do :; done"]);
     crate::sandbox::wait_until("it is held back", || {
         let stat = value(&sandbox, &["cpu.stat"]);
@@ -120,7 +111,7 @@ fn a_share_of_a_processor_is_held() {
 
 #[test]
 fn processes() {
-    let sandbox = running(&["--pids-limit", "10"]);
+    let sandbox = Sandbox::with_box(&["--pids-limit", "10"]);
     assert_eq!(value(&sandbox, &["pids.max"]), "10");
     let script = "n=0; while [ $n -lt 30 ]; do sleep 100 & n=$((n + 1)); done; echo all";
     let ran = sandbox.aril(&["exec", "box", "sh", "-c", script]);
@@ -132,7 +123,7 @@ fn processes() {
 #[test]
 fn devices() {
     // Both are refused by default. What has no driver here fails in another way once it is allowed.
-    let sandbox = running(&["--device-cgroup-rule", "c 10:229 r"]);
+    let sandbox = Sandbox::with_box(&["--device-cgroup-rule", "c 10:229 r"]);
     let script = "mknod /tmp/fuse c 10 229; mknod /tmp/other c 10 228; \
                   for f in fuse other; do (exec 3</tmp/$f) 2>&1 | grep -c 'not permitted'; done; \
                   (exec 3>/tmp/fuse) 2>&1 | grep -c 'not permitted'; true";
@@ -141,7 +132,7 @@ fn devices() {
 
 #[test]
 fn a_group_of_ones_own_and_another_parent() {
-    let sandbox = running(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     assert_eq!(
         sandbox.ok(&[
             "exec",

@@ -49,6 +49,17 @@ impl Sandbox {
         sandbox
     }
 
+    /// Returns a machine on which the container `box` sleeps.
+    #[track_caller]
+    pub(crate) fn with_box(options: &[&str]) -> Sandbox {
+        let sandbox = Sandbox::new();
+        let mut args = vec!["run", "-d", "--name", "box"];
+        args.extend(options);
+        args.extend(["busybox", "sleep", "1000"]);
+        sandbox.ok(&args);
+        sandbox
+    }
+
     /// Returns a machine without any image.
     pub(crate) fn bare() -> Sandbox {
         assert!(

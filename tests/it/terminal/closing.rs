@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use crate::sandbox::{Sandbox, Terminal, wait_until};
 
-use super::{is_running, with_box, with_shell};
+use super::{is_running, with_shell};
 
 /// Types at a shell until it answers: the client is in raw mode then.
 fn settle(terminal: &mut Terminal) {
@@ -120,7 +120,7 @@ fn neither_does_one_without_a_terminal_of_its_own() {
 
 #[test]
 fn a_client_that_was_stopped_goes_on() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let script = "echo ready; read line; echo got $line; exit 6";
     let mut terminal = sandbox.terminal(&["exec", "-it", "box", "sh", "-c", script]);
     terminal.expect("ready");

@@ -2,7 +2,7 @@
 
 use crate::sandbox::{Sandbox, Terminal, wait_until};
 
-use super::{is_running, with_box, with_shell};
+use super::{is_running, shell, with_shell};
 
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
@@ -63,7 +63,7 @@ fn of_a_shell_of_run() {
 
 #[test]
 fn of_a_shell_of_exec() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let mut terminal = sandbox.terminal(&["exec", "-it", "box", "sh"]);
     control_jobs(&mut terminal);
     let (code, shown) = terminal.wait();
@@ -87,7 +87,7 @@ fn of_a_shell_that_was_started_before() {
 #[test]
 fn a_program_in_a_terminal_gets_them_from_it() {
     let sandbox = Sandbox::new();
-    let mut terminal = sandbox.terminal(&["run", "--rm", "-it", "busybox", "sh", "-c", TRAPS]);
+    let mut terminal = shell(&sandbox, TRAPS);
     terminal.expect("ready");
     for (key, said) in [
         (CTRL_C, "got INT"),
@@ -122,15 +122,7 @@ fn a_program_in_a_terminal_gets_them_from_it() {
 #[test]
 fn the_end_of_input_is_one() {
     let sandbox = Sandbox::new();
-    let mut terminal = sandbox.terminal(&[
-        "run",
-        "--rm",
-        "-it",
-        "busybox",
-        "sh",
-        "-c",
-        "cat; echo over; exit 4",
-    ]);
+    let mut terminal = shell(&sandbox, "cat; echo over; exit 4");
     terminal.send("words\n");
     terminal.expect("words\r\nwords\r\n");
     terminal.send(CTRL_D);
@@ -233,7 +225,7 @@ fn wait_for_clients(sandbox: &Sandbox, name: &str, count: usize) {
 
 #[test]
 fn exec_without_a_terminal_ends_alone() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let mut terminal =
         sandbox.terminal(&["exec", "box", "sh", "-c", "echo ready; exec sleep 3333"]);
     terminal.expect("ready");

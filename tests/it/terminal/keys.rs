@@ -2,7 +2,7 @@
 
 use crate::sandbox::Sandbox;
 
-use super::{SHOW_BYTES, is_running, with_box, with_shell};
+use super::{SHOW_BYTES, is_running, with_shell};
 
 const DETACH: &str = "\u{10}\u{11}";
 
@@ -125,7 +125,7 @@ fn the_default_keys_are_the_programs_where_others_are_given() {
 
 #[test]
 fn the_start_of_a_sequence_is_passed_on_once_it_is_none() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let mut terminal = sandbox.terminal(&["exec", "-it", "box", "sh", "-c", SHOW_BYTES]);
     terminal.expect("ready");
     for (keys, bytes) in [

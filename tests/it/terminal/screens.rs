@@ -2,7 +2,7 @@
 
 use crate::sandbox::{Sandbox, Terminal, wait_until};
 
-use super::{with_box, with_shell};
+use super::{shell, with_shell};
 
 /// Writes a file with vi, changes it in a second session while the size changes, and leaves a third without saving.
 fn edit(sandbox: &Sandbox, args: &[&str]) {
@@ -51,7 +51,7 @@ fn edit(sandbox: &Sandbox, args: &[&str]) {
 
 #[test]
 fn an_editor_in_exec() {
-    edit(&with_box(&[]), &["exec", "-it", "box", "sh"]);
+    edit(&Sandbox::with_box(&[]), &["exec", "-it", "box", "sh"]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn an_editor_in_attach() {
 
 #[test]
 fn a_pager_shows_what_fits() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     sandbox.ok(&[
         "exec",
         "box",
@@ -95,7 +95,7 @@ fn a_pager_shows_what_fits() {
 
 #[test]
 fn top_is_drawn_again_and_ends() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let mut terminal = sandbox.terminal_of((20, 90), &["exec", "-it", "box", "top", "-d", "1"]);
     for _ in 0..2 {
         terminal.expect("PID  PPID USER");
@@ -109,22 +109,17 @@ fn top_is_drawn_again_and_ends() {
 #[test]
 fn what_a_program_does_to_its_terminal_stays_inside() {
     let sandbox = Sandbox::new();
-    let mut terminal = sandbox.terminal(&[
-        "run",
-        "--rm",
-        "-it",
-        "busybox",
-        "sh",
-        "-c",
+    let mut terminal = shell(
+        &sandbox,
         "stty raw -echo -isig; echo ready; sleep 0.2; exit 9",
-    ]);
+    );
     terminal.expect("ready");
     assert_eq!(terminal.wait().0, 9);
     assert!(!terminal.is_raw());
     // Escape sequences pass in both directions: the terminal is asked where its cursor is, and answers.
     let ask =
         r"stty raw -echo; printf '\033[6n'; dd bs=1 count=6 2>/dev/null | od -An -tx1; stty sane";
-    let mut terminal = sandbox.terminal(&["run", "--rm", "-it", "busybox", "sh", "-c", ask]);
+    let mut terminal = shell(&sandbox, ask);
     terminal.expect("\u{1b}[6n");
     terminal.send("\u{1b}[5;7R");
     terminal.expect("1b 5b 35 3b 37 52");

@@ -3,7 +3,7 @@
 use crate::registry::server::Server;
 use crate::sandbox::{Sandbox, Terminal, wait_until};
 
-use super::{with_box, with_shell};
+use super::with_shell;
 
 /// Says how large its terminal is whenever it is told of a change.
 const WATCH: &str = "trap 'echo now $(stty size)' WINCH; echo ready; while :; do sleep 0.02; done";
@@ -32,7 +32,7 @@ fn run_tells_the_program() {
 
 #[test]
 fn exec_tells_the_program_and_no_other() {
-    let sandbox = with_box(&["-t"]);
+    let sandbox = Sandbox::with_box(&["-t"]);
     let mut first = sandbox.terminal_of((11, 111), &["exec", "-it", "box", "sh", "-c", WATCH]);
     let mut second = sandbox.terminal_of((22, 122), &["exec", "-it", "box", "sh", "-c", WATCH]);
     first.expect("ready");

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::sandbox::{Sandbox, wait_until};
 
-use super::{is_running, with_box, with_shell};
+use super::{is_running, shell, with_shell};
 
 /// A MiB of lines as somebody might paste them.
 fn lines() -> String {
@@ -20,7 +20,7 @@ fn lines() -> String {
 
 #[test]
 fn a_paste_arrives_whole() {
-    let sandbox = with_box(&[]);
+    let sandbox = Sandbox::with_box(&[]);
     let text = lines();
     // As at a shell, with an echo, line by line; the end is that of the terminal.
     let mut terminal = sandbox.terminal(&[
@@ -68,15 +68,7 @@ fn a_paste_arrives_whole() {
 #[test]
 fn a_flood_of_output_arrives_whole() {
     let sandbox = Sandbox::new();
-    let mut terminal = sandbox.terminal(&[
-        "run",
-        "--rm",
-        "-it",
-        "busybox",
-        "sh",
-        "-c",
-        "seq 1 100000; echo over",
-    ]);
+    let mut terminal = shell(&sandbox, "seq 1 100000; echo over");
     terminal.expect("over");
     let (code, shown) = terminal.wait();
     assert_eq!(code, 0);
