@@ -1,6 +1,6 @@
 //! The table of one container's published ports; belongs to a socket of its monitor, and ends with it.
 //!
-//! What this machine sends to 127.0.0.0/8 goes to the container by rules as well, which is three times as fast as the proxy.
+//! What this machine sends to 127.0.0.0/8 goes to the container by rules as well: nobody copies it on the way.
 //! It leaves with the address of the bridge, and its answers come back to 127.0.0.1 by the bridge, which the kernel takes
 //! only from interfaces with `route_localnet`. Packets that come *for* 127.0.0.0/8 by a bridge are dropped, in the table of all
 //! networks and, in case that somebody flushes it, here: containers do not get at what listens on the host's loopback
