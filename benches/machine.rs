@@ -4,7 +4,7 @@
 //! what the host's has been through, and nothing is left.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,19 +14,38 @@ const INSIDE: &str = "ARIL_BENCH_INSIDE";
 /// Below it are the cgroups of docker's and podman's containers.
 pub(crate) const CGROUP: &str = "aril-bench";
 
-/// Calls `work` with a folder on the new file system, where everything is its own.
-pub(crate) fn run(work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+/// Names a root whose programs are taken in place of this machine's.
+pub(crate) const PEERS: &str = "ARIL_BENCH_PEERS";
+
+/// What is handed on to the inside: names of environment variables and their values.
+type Handed = Vec<(&'static str, PathBuf)>;
+
+/// Calls `work` with a folder on the new file system, where everything is its own. Before that `prepare` is called on the
+/// machine as it is.
+pub(crate) fn run(
+    prepare: fn() -> Result<Handed>,
+    work: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let Some(dir) = std::env::var_os(INSIDE) else {
-        return enter();
+        return enter(prepare()?);
     };
+    if let Some(peers) = std::env::var_os(PEERS) {
+        for folder in ["usr", "etc"] {
+            let theirs = Path::new(&peers).join(folder);
+            command("mount", &["--rbind", path(&theirs)?, &format!("/{folder}")])?;
+        }
+    }
     let place = Path::new(&dir).join("work");
     prepare_machine(Path::new(&dir), &place)?;
     work(&place)
 }
 
 /// Runs this program again, as the first process of its own namespaces.
-fn enter() -> Result<()> {
+fn enter(handed: Handed) -> Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "needs root");
+    // Two at once would disturb each other's figures, and share cgroups. The lock ends with the program.
+    let lock = File::create(std::env::temp_dir().join("aril-bench.lock"))?;
+    lock.lock()?;
     let dir = std::env::temp_dir().join(format!("aril-bench-{}", std::process::id()));
     fs::create_dir_all(dir.join("work"))?;
     // `cargo bench` adds a flag of its own.
@@ -38,6 +57,7 @@ fn enter() -> Result<()> {
         .arg(std::env::current_exe()?)
         .args(args)
         .env(INSIDE, &dir)
+        .envs(handed)
         .status()
         .context("run unshare")?;
     for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {

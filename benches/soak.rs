@@ -26,7 +26,7 @@ const FULL: Counts = Counts {
 };
 
 fn main() -> Result<()> {
-    machine::run(soak)
+    machine::run(|| Ok(Vec::new()), soak)
 }
 
 fn soak(work: &Path) -> Result<()> {

@@ -1,38 +1,26 @@
-//! Images on their way: pull, push, load and save; by aril, and by docker and podman where they are installed.
-//!
-//! ```text
-//! cargo bench --bench images [-- ROUNDS [WORD]]    needs root, docker-registry and skopeo; WORD picks measurements by name
-//! ARIL=/usr/local/bin/aril cargo bench …           measures another build
-//! ```
+//! Images on their way: pull, push, load and save.
 //!
 //! Four images: five layers of this machine's /usr, as a Debian image has them; 50,000 small files; 512 MiB that nothing
 //! compresses; and the first one with layers of zstd. A registry of the distribution project is beside them on the loopback
 //! device, and stores and registry are on one file system. What a round has left is removed and written to the disk before
 //! the next one begins. Layers are gzip as registries have them, except in archives: docker and podman save them plain.
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-
-mod contest;
-mod figures;
-mod files;
-mod machine;
-mod noise;
-
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::{Path as Place, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use aril::image::tarball::{Entry, Kind, write};
 use aril::oci::digest::HashingWriter;
-use contest::Bench;
-use files::{large_file, small_files};
-use machine::{command, path};
 use serde_json::json;
+
+use super::wait;
+use crate::bench::{Bench, Path};
+use crate::files::{large_file, small_files};
+use crate::machine::{command, path};
 
 const ROUNDS: usize = 5;
 const LAYERS: usize = 5;
@@ -44,32 +32,50 @@ const FULL: u16 = 5000;
 /// Is empty before each push.
 const EMPTY: u16 = 5001;
 
-fn main() -> Result<()> {
-    contest::run(ROUNDS, |bench| {
-        let registry = Registry::start(&bench.work, FULL)?;
-        for (name, make) in KINDS {
-            let archive = archive(&bench.work, name, make)?;
-            let is_first = name == KINDS[0].0;
-            upload(&archive, name, &[])?;
-            if is_first {
-                let zstd = ["--format", "oci", "--dest-compress-format", "zstd"];
-                upload(&archive, "zstd", &zstd)?;
-            }
-            pulls(bench, name);
-            if is_first {
-                pulls(bench, "zstd");
-            }
-            loads(bench, name, &archive)?;
-            saves_and_pushes(bench, name, &archive)?;
-            fs::remove_file(&archive)?;
+pub(crate) fn measure(bench: &Bench) -> Result<()> {
+    let names: Vec<String> = KINDS
+        .iter()
+        .flat_map(|(name, _)| paths(name))
+        .chain([pull("zstd")])
+        .collect();
+    if !bench.wants_any(&names.iter().map(String::as_str).collect::<Vec<_>>()) {
+        return Ok(());
+    }
+    let registry = Registry::start(&bench.work, FULL)?;
+    for (name, make) in KINDS {
+        let archive = archive(&bench.work, name, make)?;
+        let is_first = name == KINDS[0].0;
+        upload(&archive, name, &[])?;
+        pulls(bench, name);
+        if is_first {
+            let zstd = ["--format", "oci", "--dest-compress-format", "zstd"];
+            upload(&archive, "zstd", &zstd)?;
+            pulls(bench, "zstd");
         }
-        drop(registry);
-        Ok(())
-    })
+        loads(bench, name, &archive)?;
+        saves_and_pushes(bench, name, &archive)?;
+        fs::remove_file(&archive)?;
+    }
+    drop(registry);
+    Ok(())
+}
+
+fn pull(name: &str) -> String {
+    format!("pull {name}")
+}
+
+/// The paths of an image that goes all ways.
+fn paths(name: &str) -> [String; 4] {
+    [
+        pull(name),
+        format!("load {name}"),
+        format!("save {name}"),
+        format!("push {name}"),
+    ]
 }
 
 /// Makes the tar archives of an image's layers in a folder.
-type Make = fn(&Path) -> Result<Vec<PathBuf>>;
+type Make = fn(&Place) -> Result<Vec<PathBuf>>;
 
 const KINDS: [(&str, Make); 3] = [
     ("debian", |dir| debian(dir)),
@@ -78,10 +84,10 @@ const KINDS: [(&str, Make); 3] = [
 ];
 
 /// Files of this machine, in as many bytes as a Debian image with a few programs has.
-fn debian(dir: &Path) -> Result<Vec<PathBuf>> {
+fn debian(dir: &Place) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for folder in ["/usr/bin", "/usr/lib", "/usr/share"] {
-        list(Path::new(folder), &mut all)?;
+        list(Place::new(folder), &mut all)?;
     }
     let total: u64 = all.iter().map(|(_, size)| size).sum();
     // Runs of files from all over the list, one for each layer.
@@ -115,7 +121,7 @@ fn debian(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Lists folders, files and links below `folder` with their sizes, each folder before what it has.
-fn list(folder: &Path, all: &mut Vec<(String, u64)>) -> Result<()> {
+fn list(folder: &Place, all: &mut Vec<(String, u64)>) -> Result<()> {
     all.push((path(folder)?.to_owned(), 0));
     let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -134,7 +140,7 @@ fn list(folder: &Path, all: &mut Vec<(String, u64)>) -> Result<()> {
 }
 
 /// Makes one layer of what `make` makes.
-fn packed(dir: &Path, make: fn(&Path) -> Result<()>) -> Result<PathBuf> {
+fn packed(dir: &Place, make: fn(&Place) -> Result<()>) -> Result<PathBuf> {
     let (tree, tar) = (dir.join("tree"), dir.join("layer.tar"));
     fs::create_dir(&tree)?;
     make(&tree)?;
@@ -143,7 +149,7 @@ fn packed(dir: &Path, make: fn(&Path) -> Result<()>) -> Result<PathBuf> {
 }
 
 /// Makes an archive as docker saves it, with the image's name in the full registry.
-fn archive(work: &Path, name: &str, make: Make) -> Result<PathBuf> {
+fn archive(work: &Place, name: &str, make: Make) -> Result<PathBuf> {
     let dir = work.join("layers");
     fs::create_dir(&dir)?;
     let tars = make(&dir)?;
@@ -184,7 +190,7 @@ fn full(name: &str) -> String {
     format!("127.0.0.1:{FULL}/{name}:latest")
 }
 
-fn upload(archive: &Path, name: &str, options: &[&str]) -> Result<()> {
+fn upload(archive: &Place, name: &str, options: &[&str]) -> Result<()> {
     let from = format!("docker-archive:{}", path(archive)?);
     let to = format!("docker://{}", full(name));
     let mut args = vec!["--insecure-policy", "copy", "-q", "--dest-tls-verify=false"];
@@ -194,72 +200,75 @@ fn upload(archive: &Path, name: &str, options: &[&str]) -> Result<()> {
 }
 
 /// Waits until everything is on the disk, so that nobody's round pays for another's.
-fn settle(work: &Path) -> Result<()> {
+fn settle(work: &Place) -> Result<()> {
     command("sync", &["-f", path(work)?])
 }
 
 fn pulls(bench: &Bench, name: &str) {
     let reference = full(name);
-    bench.measure(
-        &format!("pull {name}"),
-        bench.rounds,
-        &|contender, _| contender.run(&["pull", "-q", &reference]),
-        &|contender, _| {
+    Path::new(&pull(name))
+        .goal(3.0)
+        .rounds(ROUNDS)
+        .after(&|contender, _| {
             contender.run(&["rmi", &reference])?;
             settle(&bench.work)
-        },
-    );
+        })
+        .measure(bench, &bench.engines, &|contender, _| {
+            contender.run(&["pull", "-q", &reference])
+        });
 }
 
-fn loads(bench: &Bench, name: &str, archive: &Path) -> Result<()> {
+fn loads(bench: &Bench, name: &str, archive: &Place) -> Result<()> {
     let (archive, reference) = (path(archive)?, full(name));
-    bench.measure(
-        &format!("load {name}"),
-        bench.rounds,
-        &|contender, _| contender.run(&["load", "-q", "-i", archive]),
-        &|contender, _| {
+    Path::new(&format!("load {name}"))
+        .goal(2.5)
+        .rounds(ROUNDS)
+        .after(&|contender, _| {
             contender.run(&["rmi", &reference])?;
             settle(&bench.work)
-        },
-    );
+        })
+        .measure(bench, &bench.engines, &|contender, _| {
+            contender.run(&["load", "-q", "-i", archive])
+        });
     Ok(())
 }
 
-fn saves_and_pushes(bench: &Bench, name: &str, archive: &Path) -> Result<()> {
+fn saves_and_pushes(bench: &Bench, name: &str, archive: &Place) -> Result<()> {
     let (save, push) = (format!("save {name}"), format!("push {name}"));
     if !bench.wants(&save) && !bench.wants(&push) {
         return Ok(());
     }
     let (local, remote) = (full(name), format!("127.0.0.1:{EMPTY}/{name}:latest"));
-    for contender in &bench.contenders {
+    for contender in &bench.engines {
         contender.run(&["load", "-q", "-i", path(archive)?])?;
         contender.run(&["tag", &local, &remote])?;
     }
     settle(&bench.work)?;
     let saved = bench.work.join("saved.tar");
-    bench.measure(
-        &save,
-        bench.rounds,
-        &|contender, _| contender.run(&["save", "-o", path(&saved)?, &local]),
-        &|_, _| {
+    Path::new(&save)
+        .goal(3.0)
+        .rounds(ROUNDS)
+        .after(&|_, _| {
             fs::remove_file(&saved)?;
             settle(&bench.work)
-        },
-    );
+        })
+        .measure(bench, &bench.engines, &|contender, _| {
+            contender.run(&["save", "-o", path(&saved)?, &local])
+        });
     let empty = RefCell::new(Some(Registry::start(&bench.work, EMPTY)?));
-    bench.measure(
-        &push,
-        bench.rounds,
-        &|contender, _| contender.run(&["push", "-q", &remote]),
-        &|contender, _| {
+    Path::new(&push)
+        .rounds(ROUNDS)
+        .after(&|contender, _| {
             drop(empty.take());
             empty.replace(Some(Registry::start(&bench.work, EMPTY)?));
             // What was compressed for the push goes.
             contender.run(&["image", "prune", "-f"])?;
             settle(&bench.work)
-        },
-    );
-    for contender in &bench.contenders {
+        })
+        .measure(bench, &bench.engines, &|contender, _| {
+            contender.run(&["push", "-q", &remote])
+        });
+    for contender in &bench.engines {
         contender.run(&["rmi", &local, &remote])?;
     }
     settle(&bench.work)
@@ -273,7 +282,7 @@ struct Registry {
 
 impl Registry {
     /// Starts an empty one, in a folder of its own.
-    fn start(work: &Path, port: u16) -> Result<Registry> {
+    fn start(work: &Place, port: u16) -> Result<Registry> {
         static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let dir = work.join(format!("registry-{number}"));
@@ -296,7 +305,8 @@ impl Registry {
             .spawn()
             .context("run docker-registry")?;
         let registry = Registry { process, dir };
-        wait(&|| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        wait(&|| TcpStream::connect(("127.0.0.1", port)).is_ok())
+            .context("docker-registry does not answer")?;
         Ok(registry)
     }
 }
@@ -308,13 +318,4 @@ impl Drop for Registry {
         drop(self.process.wait());
         drop(fs::remove_dir_all(&self.dir));
     }
-}
-
-fn wait(is_so: &dyn Fn() -> bool) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        ensure!(Instant::now() < deadline, "docker-registry does not answer");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }

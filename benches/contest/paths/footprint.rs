@@ -1,0 +1,136 @@
+//! What an engine takes of the machine: memory for each running container, and the disk for its programs.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use super::start;
+use crate::bench::{Bench, Path};
+use crate::contender::{Contender, own};
+use crate::figures::Unit;
+
+const CONTAINERS: usize = 20;
+/// Of the 57 MiB that podman's programs have, 12.
+const SIZE_GOAL: f64 = 57.0 / 12.0;
+
+pub(crate) fn measure(bench: &Bench) {
+    Path::new("memory for a running container (PSS)")
+        .goal(1.0)
+        .rounds(1)
+        .compare(bench, &bench.engines, Unit::Kibibytes, &|contender, _| {
+            memory(contender)
+        });
+    Path::new("installed programs")
+        .goal(SIZE_GOAL)
+        .rounds(1)
+        .compare(bench, &bench.engines, Unit::Kibibytes, &|contender, _| {
+            size(contender)
+        });
+}
+
+/// The programs of an engine that run beside containers.
+fn running(contender: &Contender) -> Vec<OsString> {
+    let names: &[&str] = match contender.name {
+        "docker" => &[
+            "dockerd",
+            "containerd",
+            "containerd-shim-runc-v2",
+            "docker-proxy",
+        ],
+        "podman" => &["conmon"],
+        _ => return own().file_name().map(OsStr::to_owned).into_iter().collect(),
+    };
+    names.iter().map(OsString::from).collect()
+}
+
+/// All programs that an engine is installed with.
+fn installed(contender: &Contender) -> Vec<PathBuf> {
+    let names: &[&str] = match contender.name {
+        "docker" => &[
+            "docker",
+            "dockerd",
+            "docker-proxy",
+            "docker-init",
+            "tini",
+            "containerd",
+            "containerd-shim-runc-v2",
+            "runc",
+        ],
+        "podman" => &[
+            "podman",
+            "conmon",
+            "crun",
+            "netavark",
+            "aardvark-dns",
+            "catatonit",
+        ],
+        _ => return vec![own()],
+    };
+    names.iter().filter_map(|name| find(name)).collect()
+}
+
+/// The proportional memory of all processes of the engine, divided by the containers.
+fn memory(contender: &Contender) -> Result<f64> {
+    let names: Vec<String> = (0..CONTAINERS)
+        .map(|number| format!("memory-{number}"))
+        .collect();
+    for name in &names {
+        contender.run(&start(name, &["--network", "none"]))?;
+    }
+    let sum = running(contender)
+        .iter()
+        .map(|program| memory_of(program))
+        .sum::<Result<u32>>();
+    let mut args = vec!["rm", "-f"];
+    args.extend(names.iter().map(String::as_str));
+    contender.run(&args)?;
+    Ok(f64::from(sum?) / f64::from(u32::try_from(CONTAINERS)?))
+}
+
+/// Returns the PSS of all processes of a program, in KiB.
+fn memory_of(program: &OsStr) -> Result<u32> {
+    let mut sum = 0;
+    for process in fs::read_dir("/proc")?.flatten() {
+        // Links of kernel threads, and of what has ended, cannot be read.
+        let Ok(path) = fs::read_link(process.path().join("exe")) else {
+            continue;
+        };
+        if path.file_name().is_none_or(|name| name != program) {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(process.path().join("smaps_rollup")) else {
+            continue;
+        };
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Pss:"))
+            .context("smaps_rollup has no Pss")?;
+        sum += line.trim().trim_end_matches(" kB").parse::<u32>()?;
+    }
+    Ok(sum)
+}
+
+fn size(contender: &Contender) -> Result<f64> {
+    let mut sum = 0.0;
+    for place in installed(contender) {
+        sum += f64::from(u32::try_from(fs::metadata(place)?.len() >> 10)?);
+    }
+    Ok(sum)
+}
+
+/// Finds a program where Debian puts such; links are followed by who looks at the size.
+fn find(name: &str) -> Option<PathBuf> {
+    let places = [
+        "/usr/bin",
+        "/usr/sbin",
+        "/usr/libexec/podman",
+        "/usr/lib/podman",
+        "/usr/libexec/docker",
+    ];
+    places
+        .iter()
+        .map(|place| PathBuf::from(place).join(name))
+        .find(|place| place.exists())
+}
