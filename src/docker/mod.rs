@@ -6,6 +6,7 @@
 pub mod container;
 pub mod duration;
 pub mod image;
+pub mod info;
 pub mod inspect;
 pub mod network;
 pub mod progress;

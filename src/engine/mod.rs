@@ -29,6 +29,7 @@ mod fetch;
 pub mod files;
 pub mod filter;
 pub mod images;
+pub mod info;
 pub mod inspect;
 pub mod lifecycle;
 pub mod list;

@@ -9,13 +9,13 @@ use crate::cli::face::Failed;
 use crate::cli::output;
 use crate::cli::template::{self, Template};
 use crate::cli::{format, human};
-use crate::engine::system;
+use crate::engine::info;
 
 /// `info`
 pub fn info(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: FormatArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    let info = system::info(&engine).map_err(Failed::engine)?;
+    let info = info::info(&engine).map_err(Failed::engine)?;
     let text = match arguments.format.as_str() {
         "" => table(&info),
         asked => {
@@ -39,7 +39,7 @@ pub fn info(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
 }
 
 /// Names and values, as docker's client indents them.
-fn table(info: &crate::docker::system::Info) -> String {
+fn table(info: &crate::docker::info::Info) -> String {
     let memory = human::size::bytes_binary(info.mem_total);
     let lines = [
         ("Containers", info.containers.to_string()),
