@@ -68,6 +68,12 @@ impl Host {
         self.v1.is_empty() && self.unified.is_some()
     }
 
+    /// Returns whether some hierarchy has `controller`.
+    pub fn has(&self, controller: &str) -> bool {
+        self.v1_of(controller).is_some()
+            || self.unified_controllers().iter().any(|c| c == controller)
+    }
+
     /// Returns whether memory and swap together can be limited on this host.
     pub fn can_limit_swap(&self) -> bool {
         match self.v1_of("memory") {

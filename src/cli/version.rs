@@ -11,6 +11,7 @@ use crate::cli::face::{Face, Failed};
 use crate::cli::format;
 use crate::cli::output;
 use crate::cli::template::{self, Template};
+use crate::docker::info::ClientInfo;
 use crate::docker::system::{API_VERSION, DOCKER_VERSION, MIN_API_VERSION, Version};
 use crate::error;
 use crate::oci::image::host_architecture;
@@ -31,7 +32,7 @@ struct VersionInfo {
 #[serde(rename = "system.clientVersion", rename_all = "PascalCase")]
 struct Client {
     version: &'static str,
-    api_version: &'static str,
+    api_version: String,
     #[serde(rename = "DefaultAPIVersion")]
     default_api_version: &'static str,
     git_commit: String,
@@ -43,28 +44,35 @@ struct Client {
 /// Prints the version.
 pub fn run(_context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: FormatArgs = command::arguments(matches)?;
+    let asked = std::env::var("DOCKER_API_VERSION").ok();
+    let info = info(asked.filter(|asked| !asked.is_empty()));
     let text = match arguments.format.as_str() {
-        "" => table(&info())?,
+        "" => table(&info)?,
         asked => {
             let asked = if asked == "json" { "{{json .}}" } else { asked };
             let template = Template::parse(asked)
-                .map_err(|error| Failed::from(format::parsing_error(error)).code(64))?;
-            let document = template::to_value(&info())?;
-            // docker prints the errors of this template without its usual words before them, and has a name for it.
+                .map_err(|error| named(&format::parsing_error(error)).code(64))?;
+            let document = template::to_value(&info)?;
+            // docker prints the errors of this template without its usual words before them.
             let (text, done) = template.execute_as_far_as_it_goes(&document);
             if let Err(error) = done {
                 output::out(&format!("{text}\n"))?;
-                let error = error
-                    .to_string()
-                    .replace("template: :", "template: version:");
-                let error = error.replace("executing \"\"", "executing \"version\"");
-                return Err(Failed::from(error::invalid(error)));
+                return Err(named(&error.into()));
             }
             format!("{text}\n")
         }
     };
     output::out(&text)?;
     Ok(0)
+}
+
+/// Gives the template in an error the name that docker has for it.
+fn named(error: &anyhow::Error) -> Failed {
+    let text = error.to_string();
+    let text = text.replace("template: :", "template: version:");
+    Failed::from(error::invalid(
+        text.replace("executing \"\"", "executing \"version\""),
+    ))
 }
 
 /// Returns the line of `--version`.
@@ -80,12 +88,28 @@ fn build() -> String {
     format!("aril-{OWN}")
 }
 
-fn info() -> VersionInfo {
+/// Returns what `info` says of the client.
+pub fn client_info(debug: bool) -> ClientInfo {
+    let (arch, _) = host_architecture();
+    ClientInfo {
+        debug,
+        version: DOCKER_VERSION.to_owned(),
+        git_commit: build(),
+        os: "linux".to_owned(),
+        arch: arch.to_owned(),
+        context: "default".to_owned(),
+        default_api_version: API_VERSION.to_owned(),
+        ..ClientInfo::default()
+    }
+}
+
+/// Returns both halves; `asked` is the version of the API that the user wants to speak, which may be none.
+fn info(asked: Option<String>) -> VersionInfo {
     let (arch, _) = host_architecture();
     VersionInfo {
         client: Client {
             version: DOCKER_VERSION,
-            api_version: API_VERSION,
+            api_version: asked.unwrap_or_else(|| API_VERSION.to_owned()),
             default_api_version: API_VERSION,
             git_commit: build(),
             os: "linux",
@@ -107,8 +131,13 @@ pub fn server() -> Version {
 /// Two blocks, values below one another.
 fn table(info: &VersionInfo) -> anyhow::Result<String> {
     let (client, server) = (&info.client, &info.server);
+    let downgraded = if client.api_version == client.default_api_version {
+        String::new()
+    } else {
+        format!(" (downgraded from {})", client.default_api_version)
+    };
     let text = format!(
-        "Client:\n Version:\t{}\n API version:\t{}\n Git commit:\t{}\n OS/Arch:\t{}/{}\n Context:\t{}\n\n\
+        "Client:\n Version:\t{}\n API version:\t{}{downgraded}\n Git commit:\t{}\n OS/Arch:\t{}/{}\n Context:\t{}\n\n\
          Server: {}\n Engine:\n  Version:\t{}\n  API version:\t{} (minimum version {MIN_API_VERSION})\n  \
          Git commit:\t{}\n  OS/Arch:\t{}/{}\n  Kernel:\t{}\n",
         client.version,
@@ -133,7 +162,7 @@ mod tests {
     use super::*;
 
     fn render(text: &str) -> Result<String, template::Error> {
-        Template::parse(text)?.execute(&template::to_value(&info()).unwrap())
+        Template::parse(text)?.execute(&template::to_value(&info(None)).unwrap())
     }
 
     #[test]
@@ -159,7 +188,7 @@ mod tests {
             "template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type system.versionInfo"
         );
         assert!(
-            table(&info())
+            table(&info(None))
                 .unwrap()
                 .starts_with("Client:\n Version:           28.5.2\n")
         );

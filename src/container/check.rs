@@ -13,7 +13,7 @@ const SHM_DEFAULT_BYTES: i64 = 64 << 20;
 const SHARES_MIN: i64 = 2;
 const SHARES_MAX: i64 = 262_144;
 /// Names under which this engine's own runtime may be asked for.
-const RUNTIMES: [&str; 4] = ["", "aril", "runc", "io.containerd.runc.v2"];
+pub const RUNTIMES: [&str; 3] = ["aril", "io.containerd.runc.v2", "runc"];
 
 /// What limits can be asked for on this machine.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,7 @@ fn check_unsupported(host: &HostConfig) -> Result<()> {
     if let Some(unknown) = host.storage_opt.keys().find(|key| *key != "size") {
         return refuse(format!("Unknown option {unknown}"));
     }
-    if !RUNTIMES.contains(&host.runtime.as_str()) {
+    if !host.runtime.is_empty() && !RUNTIMES.contains(&host.runtime.as_str()) {
         let runtime = &host.runtime;
         return refuse(format!("unknown or invalid runtime name: {runtime}"));
     }

@@ -1,8 +1,13 @@
 //! What this machine has to offer.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 use crate::container::check::{self, Machine};
+
+/// Of OpenZFS, which the kernel's headers do not know.
+const ZFS_SUPER_MAGIC: libc::c_long = 0x2fc1_2fc1;
 
 /// Returns what limits can be asked for.
 pub fn limits() -> Machine {
@@ -28,16 +33,39 @@ pub fn hostname() -> Result<String> {
     Ok(name.trim().to_owned())
 }
 
-/// Returns the name of the distribution.
-pub fn operating_system() -> String {
+/// Returns the name of the distribution, and its version, which may be empty.
+pub fn operating_system() -> (String, String) {
     let text = read("/etc/os-release");
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    name.map_or_else(
-        || "Linux".to_owned(),
-        |name| name.trim_matches('"').to_owned(),
+    let value = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        line.map(|value| value.trim_matches('"').to_owned())
+    };
+    (
+        value("PRETTY_NAME=").unwrap_or_else(|| "Linux".to_owned()),
+        value("VERSION_ID=").unwrap_or_default(),
     )
+}
+
+/// Returns docker's name of the file system that `path` is on.
+pub fn file_system(path: &Path) -> String {
+    let Ok(found) = rustix::fs::statfs(path) else {
+        return "<unknown>".to_owned();
+    };
+    match found.f_type {
+        libc::BTRFS_SUPER_MAGIC => "btrfs",
+        libc::EXT4_SUPER_MAGIC => "extfs",
+        libc::OVERLAYFS_SUPER_MAGIC => "overlayfs",
+        libc::TMPFS_MAGIC => "tmpfs",
+        libc::XFS_SUPER_MAGIC => "xfs",
+        ZFS_SUPER_MAGIC => "zfs",
+        _ => "<unknown>",
+    }
+    .to_owned()
+}
+
+/// Returns whether packets of IPv4 are forwarded between all networks.
+pub fn forwards() -> bool {
+    read("/proc/sys/net/ipv4/ip_forward") == "1"
 }
 
 /// Returns the bytes of memory; 0 if they cannot be told.

@@ -401,6 +401,8 @@ fn classify(settings: &mut Settings, document: &Map<String, Value>) {
         };
         match keys::treatment(key) {
             _ if empty => {}
+            // This one asks for what is.
+            _ if key == "exec-opts" && settings.exec_opts == ["native.cgroupdriver=cgroupfs"] => {}
             None => {
                 let near = keys::nearest(key).map(|near| format!(" (is {near} meant?)"));
                 settings.ignored.push(format!(

@@ -44,6 +44,69 @@ fn what_has_no_effect_is_a_warning_of_info() {
 }
 
 #[test]
+fn what_is_so_anyway_is_no_warning() {
+    let sandbox = Sandbox::bare();
+    let check = |driver: &str, warning: &str| {
+        let options = format!(r#"{{"exec-opts": ["native.cgroupdriver={driver}"]}}"#);
+        sandbox.configure(&options);
+        let ran = sandbox.aril(&["info", "--format", "{{.CgroupDriver}}"]);
+        assert_eq!(
+            (ran.out.as_str(), ran.err.as_str()),
+            ("cgroupfs\n", warning)
+        );
+    };
+    check("cgroupfs", "");
+    check(
+        "systemd",
+        "WARNING: exec-opts has no effect: cgroups are made in the cgroup file system, without systemd\n",
+    );
+}
+
+#[test]
+fn info_tells_what_scripts_ask_for() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(
+        r#"{"proxies": {"http-proxy": "http://me:secret@proxy.example.com"}, "debug": true}"#,
+    );
+    let check = |format: &str, want: &str| {
+        assert_eq!(sandbox.ok(&["info", "-f", format]), want, "{format}");
+    };
+    check(
+        "{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}",
+        "inactive false",
+    );
+    check(
+        "{{.Plugins.Volume}} {{.Plugins.Network}} {{json .Plugins.Authorization}}",
+        "[local] [bridge host ipvlan macvlan null] null",
+    );
+    check("{{.Runtimes.nvidia}}", "<no value>");
+    check("{{.Runtimes.runc.Path}} {{.DefaultRuntime}}", "aril aril");
+    check("{{index .DriverStatus 1}}", "[Supports d_type true]");
+    check(
+        "{{.MemoryLimit}} {{.PidsLimit}} {{.CPUSet}}",
+        "true true true",
+    );
+    check("{{.IndexServerAddress}}", "https://index.docker.io/v1/");
+    check("{{.HTTPProxy}}", "http://xxxxx:xxxxx@proxy.example.com");
+    check(
+        "{{.ClientInfo.Context}} {{.ClientInfo.Debug}}",
+        "default false",
+    );
+    let text = sandbox.ok(&["info"]);
+    for part in [
+        "Client:\n Version:    28.5.2\n Context:    default\n",
+        "\n Images: 1\n",
+        "\n Plugins:\n  Volume: local\n  Network: bridge host ipvlan macvlan null\n  Log: ",
+        "\n Swarm: inactive\n Runtimes: aril io.containerd.runc.v2 runc\n",
+        "\n Security Options:\n  seccomp\n   Profile: builtin\n",
+        "\n HTTP Proxy: http://xxxxx:xxxxx@proxy.example.com\n",
+    ] {
+        assert!(text.contains(part), "{part:?}: {text}");
+    }
+    assert!(!sandbox.ok(&["info", "-f", "json"]).contains("secret"));
+}
+
+#[test]
 fn info_shows_mirrors_as_docker_does() {
     let sandbox = Sandbox::bare();
     sandbox.configure(r#"{"registry-mirrors": ["https://mirror.gcr.io"], "insecure-registries": ["registry.example.com:5000", "10.0.0.0/8"]}"#);

@@ -10,6 +10,8 @@ use super::{identity, syslog};
 use crate::docker::container::LogConfig;
 use crate::error;
 
+/// The drivers that keep a log, sorted; `none` is the one that does not.
+pub const DRIVERS: [&str; 4] = ["journald", "json-file", "local", "syslog"];
 /// Unlimited logs fill disks; docker's default is no limit.
 const JSON_FILE: Files = Files {
     max_bytes: 10_000_000,
