@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::bridge::{self, Host};
+use super::interface;
 use super::ipam;
 use super::lease;
 use super::netlink::route::{self, Branch, Mac, Prefixed, Veth};
@@ -55,8 +56,8 @@ pub struct Endpoint {
 pub struct Member<'a> {
     /// Its id; the caller holds its monitor's lock.
     pub id: &'a str,
-    /// Which of its interfaces it will be, from 0.
-    pub number: usize,
+    /// Names of the interfaces that it has.
+    pub interfaces: &'a [&'a str],
 }
 
 /// Leases the addresses of a place in a network, and sees to it that the network is there.
@@ -90,10 +91,11 @@ pub fn plan(
             )));
         }
     };
+    let prefix = network.option(interface::OPTION_PREFIX);
     let mut endpoint = Endpoint {
         id: store::random_id()?,
         settings: settings.clone(),
-        interface: format!("eth{}", member.number),
+        interface: interface::name(prefix, settings, member.interfaces)?,
         host_interface: match network.driver() {
             // Not made from the container's id: the last one's lives on for some milliseconds.
             Driver::Bridge => format!("veth{}", &store::random_id()?[..7]),

@@ -9,6 +9,7 @@ pub mod firewall;
 mod firewalld;
 pub mod foreign;
 pub mod holder;
+mod interface;
 pub mod ipam;
 pub mod lease;
 pub mod netlink;

@@ -462,9 +462,7 @@ impl Networks {
         if document.driver.is_empty() {
             "bridge".clone_into(&mut document.driver);
         }
-        if document.ipam.driver.is_empty() {
-            "default".clone_into(&mut document.ipam.driver);
-        }
+        request::complete_ipam_driver(&mut document)?;
         document.enable_ipv4.get_or_insert(true);
         let options = self.defaults.options.get(&document.driver);
         for (name, value) in options.into_iter().flatten() {
@@ -510,6 +508,7 @@ impl Networks {
             let surroundings = Surroundings::look(others, &self.defaults.pools)?;
             request::complete_addresses(&mut record.document, &surroundings)?;
             if record.driver() == Driver::Bridge {
+                request::check_bridge(&record)?;
                 request::name_bridge(&mut record, &surroundings)?;
             } else {
                 request::check_child(&record, others)?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
+use super::interface;
 use super::ipam::{self, Base, Subnet};
 use super::netlink::Socket;
 use super::netlink::route;
@@ -11,8 +12,13 @@ use crate::error;
 use crate::sys::netlink::Protocol;
 
 const DEFAULT_BRIDGE: &str = "aril";
-/// The kernel's limit on names of interfaces.
-const INTERFACE_NAME_MAX: usize = 15;
+/// Options of docker's bridges that have no effect here, and the only value that may be given.
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
+    ("com.docker.network.bridge.gateway_mode_ipv4", "nat"),
+    ("com.docker.network.bridge.gateway_mode_ipv6", "nat"),
+    ("com.docker.network.bridge.inhibit_ipv4", "false"),
+    ("com.docker.network.bridge.trusted_host_interfaces", ""),
+];
 
 /// Refuses names that networks cannot have.
 pub(super) fn check_name(name: &str) -> Result<()> {
@@ -27,6 +33,22 @@ pub(super) fn check_name(name: &str) -> Result<()> {
             error::Kind::Forbidden,
             "operation is not permitted on predefined default network",
         ));
+    }
+    Ok(())
+}
+
+/// There is one driver of addresses.
+pub(super) fn complete_ipam_driver(document: &mut Network) -> Result<()> {
+    let driver = &mut document.ipam.driver;
+    match driver.as_str() {
+        "default" => {}
+        "" => "default".clone_into(driver),
+        other => {
+            return Err(error::with_hint(
+                error::not_found(format!("plugin \"{other}\" not found")),
+                "the only driver of addresses is called default",
+            ));
+        }
     }
     Ok(())
 }
@@ -214,6 +236,20 @@ fn check_config(config: &mut IpamConfig, surroundings: &Surroundings) -> Result<
     Ok(())
 }
 
+/// Refuses what would not be as it is asked for: who wants a network that nobody reaches must not get one that all reach.
+pub(super) fn check_bridge(record: &Record) -> Result<()> {
+    for (option, known) in WITHOUT_EFFECT {
+        if let Some(value) = record.option(option)
+            && !value.is_empty()
+            && value != known
+        {
+            let why = format!("{option} cannot be {value:?}: it is not supported");
+            return Err(error::invalid(why));
+        }
+    }
+    Ok(())
+}
+
 /// Names of bridges are those of docker, but for the default network's: a docker on the same host has `docker0`.
 pub(super) fn name_bridge(record: &mut Record, surroundings: &Surroundings) -> Result<()> {
     let free = |name: &String| {
@@ -222,13 +258,7 @@ pub(super) fn name_bridge(record: &mut Record, surroundings: &Surroundings) -> R
     record.bridge = match record.option(OPTION_NAME) {
         Some(name) => {
             let name = name.to_owned();
-            let valid = name
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
-            if name.is_empty() || name.len() > INTERFACE_NAME_MAX || !valid {
-                let why = format!("{name:?} cannot be the name of an interface");
-                return Err(error::invalid(why));
-            }
+            interface::check(&name)?;
             if surroundings.bridges.contains(&name) {
                 let why = format!("cannot create network: networks have same bridge name {name}");
                 return Err(error::conflict(why));

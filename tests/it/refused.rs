@@ -42,6 +42,37 @@ fn what_this_engine_has_not_is_refused() {
 }
 
 #[test]
+fn networks_have_one_driver_of_addresses() {
+    let sandbox = Sandbox::bare();
+    let create = ["network", "create", "--ipam-driver"];
+    for driver in ["frob", "null"] {
+        let error = format!("plugin \"{driver}\" not found");
+        let args = [&create[..], &[driver, "net"]].concat();
+        sandbox.aril(&args).fails(1, &error);
+    }
+    sandbox.ok(&[&create[..], &["default", "net"]].concat());
+}
+
+#[test]
+fn networks_are_what_they_are_asked_to_be_or_not_made() {
+    let sandbox = Sandbox::bare();
+    for (option, value) in [
+        ("gateway_mode_ipv4", "routed"),
+        ("gateway_mode_ipv6", "isolated"),
+        ("inhibit_ipv4", "true"),
+        ("trusted_host_interfaces", "eth0"),
+    ] {
+        let option = format!("com.docker.network.bridge.{option}");
+        let error = format!("{option} cannot be {value:?}: it is not supported");
+        let option = format!("{option}={value}");
+        let args = ["network", "create", "-o", &option, "net"];
+        sandbox.aril(&args).fails(1, &error);
+    }
+    let nat = "com.docker.network.bridge.gateway_mode_ipv4=nat";
+    sandbox.ok(&["network", "create", "-o", nat, "net"]);
+}
+
+#[test]
 fn what_means_nothing_on_linux_or_here_is_taken() {
     let sandbox = Sandbox::new();
     let takes = |options: &[&str]| {

@@ -77,7 +77,7 @@ pub struct NetworkCreateArgs {
 }
 
 impl NetworkCreateArgs {
-    /// Refuses options that only networks of a swarm have; the error is of kind `Invalid`.
+    /// Refuses options that only networks of a swarm need; the error is of kind `Invalid`.
     pub fn refuse_swarm(&self) -> anyhow::Result<()> {
         for (given, option) in [
             (!self.config_from.is_empty(), "config-from"),

@@ -39,16 +39,9 @@ impl Networking {
         let (Some(host), Some(inside)) = (&self.host, &self.inside) else {
             return Err(error::conflict("the container has no network of its own"));
         };
-        let is_free = |number: &usize| {
-            let name = format!("eth{number}");
-            self.endpoints
-                .iter()
-                .all(|endpoint| endpoint.interface != name)
-        };
-        let number = (0..=self.endpoints.len()).find(is_free).unwrap_or_default();
         let member = Member {
             id: &record.id,
-            number,
+            interfaces: &self.interfaces(),
         };
         let endpoint = endpoint::plan(dirs, host, &network, settings, member)?;
         let attached = endpoint::attach(host, inside, &endpoint)
@@ -175,6 +168,14 @@ impl Networking {
     fn position(&self, network: &str) -> Option<usize> {
         let mut endpoints = self.endpoints.iter();
         endpoints.position(|endpoint| endpoint.network.document.name == network)
+    }
+
+    /// Names of the container's interfaces.
+    pub(super) fn interfaces(&self) -> Vec<&str> {
+        let endpoints = self.endpoints.iter();
+        endpoints
+            .map(|endpoint| endpoint.interface.as_str())
+            .collect()
     }
 
     fn main_id(&self) -> Option<String> {

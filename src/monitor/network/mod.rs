@@ -149,14 +149,14 @@ impl Networking {
         if !has_endpoints(record) {
             return Ok(());
         }
-        for (number, (name, settings)) in wanted(record).iter().enumerate() {
+        for (name, settings) in &wanted(record) {
             let network = networks.resolve(name)?;
             let member = Member {
                 id: &record.id,
-                number,
+                interfaces: &self.interfaces(),
             };
-            self.endpoints
-                .push(endpoint::plan(dirs, host, &network, settings, member)?);
+            let endpoint = endpoint::plan(dirs, host, &network, settings, member)?;
+            self.endpoints.push(endpoint);
         }
         if let Some(endpoint) = self
             .endpoints

@@ -323,3 +323,38 @@ fn one_hundred_networks_do_not_exhaust_the_pools() {
         ])
         .ok();
 }
+
+#[test]
+fn interfaces_are_called_as_asked() {
+    let lan = Lan::new();
+    let sandbox = &lan.sandbox;
+    let prefix = "com.docker.network.container_iface_prefix=lan";
+    sandbox.ok(&["network", "create", "-o", prefix, "one"]);
+    sandbox.ok(&["network", "create", "two"]);
+    let name = "driver-opt=com.docker.network.endpoint.ifname=up";
+    let networks = format!("--network one --network name=two,{name}");
+    let run: Vec<&str> = ["run", "-d", "--name", "aa"]
+        .into_iter()
+        .chain(networks.split(' '))
+        .collect();
+    sandbox.ok(&[&run[..], &["busybox", "sleep", "1000"]].concat());
+    let names = ["exec", "aa", "ls", "/sys/class/net"];
+    assert_eq!(sandbox.ok(&names), "lan0\nlo\nup");
+    let add = |name: &str| {
+        let option = format!("com.docker.network.endpoint.ifname={name}");
+        sandbox.aril(&[
+            "network",
+            "connect",
+            "--driver-opt",
+            &option,
+            "bridge",
+            "aa",
+        ])
+    };
+    add("up").fails(1, "the container has an interface up already");
+    add("a/b").fails(1, "\"a/b\" cannot be the name of an interface");
+    add("more").ok();
+    sandbox.ok(&["network", "disconnect", "one", "aa"]);
+    sandbox.ok(&["network", "connect", "one", "aa"]);
+    assert_eq!(sandbox.ok(&names), "lan0\nlo\nmore\nup");
+}
