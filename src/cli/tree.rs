@@ -71,6 +71,7 @@ pub static ROOT: &[Node] = &[
     Command(&lifecycle::WAIT, Some(verbs::lifecycle::wait)),
     Command(&inspect::WHY, Some(verbs::why::run)),
     Hidden(&complete::COMPLETE, complete::run),
+    Hidden(&foreign::CHECKPOINT, foreign::checkpoint),
     Hidden(&foreign::CONFIG, foreign::of_swarm),
     Hidden(&foreign::CONTEXT, foreign::context),
     Hidden(&foreign::NODE, foreign::of_swarm),

@@ -29,6 +29,14 @@ fn there_is_one_context_no_plugin_and_no_swarm() {
         sandbox.ok(&["plugin", "ls"]),
         "ID        NAME      DESCRIPTION   ENABLED"
     );
+    for group in ["context", "plugin", "swarm", "node", "stack"] {
+        let usage = format!("Usage:  aril {group} COMMAND");
+        assert_eq!(sandbox.ok(&[group]), usage);
+    }
+    sandbox.aril(&["checkpoint", "ls", "box"]).fails(
+        1,
+        "aril checkpoint ls is only supported on a Docker daemon with experimental features enabled",
+    );
     for command in ["node", "service", "stack", "secret", "config"] {
         sandbox
             .aril(&[command, "ls", "-q"])

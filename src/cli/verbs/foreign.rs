@@ -15,6 +15,9 @@ use crate::cli::template::value::{Column, Value};
 use crate::oci::digest::sha256;
 use crate::{cli::inspector::Inspector, error};
 
+/// What docker says of checkpoints where they are not turned on.
+pub const ONLY_EXPERIMENTAL: &str =
+    "is only supported on a Docker daemon with experimental features enabled";
 const DEFAULT: &str = "default";
 const DESCRIPTION: &str = "Current DOCKER_HOST based configuration";
 /// Where clients look for an engine that nobody has told them about.
@@ -24,7 +27,7 @@ const fn foreign(name: &'static str, about: &'static str) -> Spec {
     Spec {
         about,
         usage: "COMMAND",
-        arguments: Arguments::AtLeast(1),
+        arguments: Arguments::AtLeast(0),
         stops_at_argument: true,
         ..spec(name, <Names as clap::Args>::augment_args)
     }
@@ -32,6 +35,8 @@ const fn foreign(name: &'static str, about: &'static str) -> Spec {
 
 /// `context`
 pub const CONTEXT: Spec = foreign("context", "Contexts, of which there is one");
+/// `checkpoint`
+pub const CHECKPOINT: Spec = foreign("checkpoint", "Checkpoints, which need CRIU");
 /// `plugin`
 pub const PLUGIN: Spec = foreign("plugin", "Plugins, of which there are none");
 /// `swarm`
@@ -135,6 +140,7 @@ pub fn context(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
     let (command, words) = words(matches)?;
     let (quiet, asked, names) = options(&words)?;
     match (command.as_str(), names.as_slice()) {
+        ("", _) => overview(context),
         ("ls" | "list", []) => {
             let format = CONTEXTS.format(&asked, quiet)?;
             let text = [DESCRIPTION, ENDPOINT, "", DEFAULT].map(Value::string);
@@ -159,6 +165,11 @@ pub fn context(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
             "there is no context but \"default\": aril runs containers on this machine".to_owned(),
         ),
     }
+}
+
+/// What a group prints that is called without a command of it.
+fn overview(context: &Context) -> Result<u8, Failed> {
+    done(output::out(&format!("Usage:  {} COMMAND\n", context.path)))
 }
 
 fn done(printed: Result<()>) -> Result<u8, Failed> {
@@ -206,9 +217,19 @@ fn inspect(context: &Context, asked: &str, names: &[String]) -> Result<u8, Faile
     Ok(0)
 }
 
+/// `checkpoint`
+pub fn checkpoint(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let (command, _) = words(matches)?;
+    let what = [context.path.as_str(), &command].join(" ");
+    refuse(format!("{} {ONLY_EXPERIMENTAL}", what.trim_end()))
+}
+
 /// `plugin`
-pub fn plugin(_: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+pub fn plugin(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let (command, words) = words(matches)?;
+    if command.is_empty() {
+        return overview(context);
+    }
     if !matches!(command.as_str(), "ls" | "list") {
         return refuse("aril has no plugins".to_owned());
     }
@@ -225,6 +246,7 @@ pub fn plugin(_: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
 pub fn swarm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let (command, _) = words(matches)?;
     let why = match command.as_str() {
+        "" => return overview(context),
         "init" | "join" => "aril has no swarms: it runs containers on this machine",
         "leave" => "This node is not part of a swarm",
         _ => return of_swarm(context, matches),
@@ -233,7 +255,11 @@ pub fn swarm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed
 }
 
 /// `node`, `service`, `stack`, `secret`, `config`
-pub fn of_swarm(_: &Context, _: &clap::ArgMatches) -> Result<u8, Failed> {
+pub fn of_swarm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+    let (command, _) = words(matches)?;
+    if command.is_empty() {
+        return overview(context);
+    }
     let why = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node \
                to swarm and try again.";
     Err(Failed::engine(error::unavailable(why)))

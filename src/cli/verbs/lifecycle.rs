@@ -18,8 +18,12 @@ use crate::monitor::control::Streams;
 pub fn start(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: StartArgs = command::arguments(matches)?;
     if !arguments.checkpoint.is_empty() || !arguments.checkpoint_dir.is_empty() {
-        let why = "checkpoints need CRIU, which aril does not use";
-        return Err(Failed::from(error::unavailable(why)));
+        let why = format!("\"--checkpoint\" {}", super::foreign::ONLY_EXPERIMENTAL);
+        let hint = "aril has no checkpoints: they need CRIU";
+        return Err(Failed::from(error::with_hint(
+            error::unavailable(why),
+            hint,
+        )));
     }
     if arguments.attach || arguments.interactive {
         return start_attached(context, &arguments);
