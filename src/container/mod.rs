@@ -65,6 +65,21 @@ pub struct Record {
     pub mounts: Vec<MountPoint>,
 }
 
+impl Record {
+    /// Returns the ids of the images that it needs: its own, and those that it mounts.
+    pub fn images(&self) -> Vec<Digest> {
+        let mut images = vec![self.image.clone()];
+        for mount in self.mounts.iter().filter(|mount| mount.kind == "image") {
+            if let Ok(image) = mount.source.parse()
+                && !images.contains(&image)
+            {
+                images.push(image);
+            }
+        }
+        images
+    }
+}
+
 /// Where in its life a container is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

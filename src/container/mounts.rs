@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::idmap;
-use crate::docker::container::{BindOptions, Config, HostConfig, Mount, VolumeOptions};
+use crate::docker::container::{
+    BindOptions, Config, HostConfig, ImageOptions, Mount, VolumeOptions,
+};
 use crate::docker::inspect::MountPoint;
 use crate::error;
 
@@ -28,7 +30,7 @@ pub enum Source {
     AnonymousVolume,
     /// A tmpfs.
     Tmpfs,
-    /// The content of an image, read-only.
+    /// The content of an image, by its name or id, read-only.
     Image(String),
 }
 
@@ -81,11 +83,14 @@ pub fn plan(config: &Config, host: &HostConfig, inherited: &[MountPoint]) -> Res
     Ok(requests.into_values().collect())
 }
 
-/// Returns the same mount for another container.
+/// Returns the same mount for another container: of its options those that are not shown otherwise.
 fn from_other(mount: &MountPoint) -> Request {
+    let mut options = mount.mode.split(',');
+    let id_map = options.find(|option| idmap::asked([*option]).is_some());
     let source = match mount.kind.as_str() {
         "volume" => Source::Volume(mount.name.clone()),
         "tmpfs" => Source::Tmpfs,
+        "image" => Source::Image(mount.source.clone()),
         _ => Source::Bind {
             path: mount.source.clone(),
             create: false,
@@ -95,7 +100,7 @@ fn from_other(mount: &MountPoint) -> Request {
         source,
         target: mount.destination.clone(),
         writable: mount.rw,
-        mode: mount.mode.clone(),
+        mode: id_map.unwrap_or_default().to_owned(),
         propagation: mount.propagation.clone(),
         copy: false,
         volume: VolumeOptions::default(),
@@ -228,22 +233,19 @@ pub fn check_mount(mount: &Mount) -> Result<Request> {
     };
     needs("Target", !mount.target.is_empty())?;
     check_target(&mount.target).map_err(|error| refuse(error.to_string()))?;
-    excludes(
-        "BindOptions",
-        mount.bind_options.is_some() && mount.kind != "bind",
-    )?;
-    excludes(
-        "VolumeOptions",
-        mount.volume_options.is_some() && mount.kind != "volume",
-    )?;
-    excludes(
-        "TmpfsOptions",
-        mount.tmpfs_options.is_some() && mount.kind != "tmpfs",
-    )?;
+    for (options, kind, given) in [
+        ("BindOptions", "bind", mount.bind_options.is_some()),
+        ("ImageOptions", "image", mount.image_options.is_some()),
+        ("VolumeOptions", "volume", mount.volume_options.is_some()),
+        ("TmpfsOptions", "tmpfs", mount.tmpfs_options.is_some()),
+    ] {
+        excludes(options, given && mount.kind != kind)?;
+    }
     let bind: BindOptions = mount.bind_options.clone().unwrap_or_default();
     check_id_map(bind.id_map.as_deref())?;
     let volume = mount.volume_options.clone().unwrap_or_default();
-    check_paths(&bind, &volume).map_err(|error| refuse(error.to_string()))?;
+    let image = mount.image_options.clone().unwrap_or_default();
+    check_paths(&bind, &volume, &image).map_err(|error| refuse(error.to_string()))?;
     let (source, mode) = match mount.kind.as_str() {
         "bind" => {
             needs("Source", !mount.source.is_empty())?;
@@ -301,9 +303,13 @@ fn check_id_map(ranges: Option<&str>) -> Result<()> {
 }
 
 /// Refuses a path that does not lead down from where it begins, by its text alone; the empty one does.
-fn check_subpath(path: &str) -> Result<()> {
+fn check_subpath(path: &str, whole: &str) -> Result<()> {
     let mut depth = 0_i32;
-    let refuse = || error::invalid("subpath must be a relative path within the volume");
+    let refuse = || {
+        error::invalid(format!(
+            "subpath must be a relative path within the {whole}"
+        ))
+    };
     for part in path.split('/') {
         match part {
             "" | "." => {}
@@ -317,9 +323,10 @@ fn check_subpath(path: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_paths(bind: &BindOptions, volume: &VolumeOptions) -> Result<()> {
+fn check_paths(bind: &BindOptions, volume: &VolumeOptions, image: &ImageOptions) -> Result<()> {
     check_propagation(&bind.propagation)?;
-    check_subpath(&volume.subpath)
+    check_subpath(&image.subpath, "image")?;
+    check_subpath(&volume.subpath, "volume")
 }
 
 fn check_propagation(text: &str) -> Result<()> {

@@ -288,8 +288,8 @@ fn leftovers(engine: &Engine, collect: bool) -> Result<Leftovers> {
     let used = || -> Result<Vec<Digest>> {
         let containers = engine.containers.list()?;
         Ok(containers
-            .into_iter()
-            .map(|container| container.record.image)
+            .iter()
+            .flat_map(|container| container.record.images())
             .collect())
     };
     let garbage = gc::garbage(&engine.images, &used()?)?;

@@ -165,7 +165,7 @@ fn proposed_point(engine: &Engine, request: &Request) -> Result<MountPoint> {
             point("bind", path.clone())
         }
         Source::Tmpfs => point("tmpfs", String::new()),
-        Source::Image(_) => return Err(images_refused()),
+        Source::Image(name) => image_point(engine, request, name)?,
         Source::AnonymousVolume => point("volume", "a new volume".to_owned()),
         Source::Volume(name) => {
             let options = engine
@@ -203,8 +203,13 @@ fn check_source(path: &str, create: bool) -> Result<()> {
     )))
 }
 
-fn images_refused() -> anyhow::Error {
-    error::invalid("invalid mount config for type \"image\": mounts of images are not supported")
+/// An image is kept by its id: its name may move.
+fn image_point(engine: &Engine, request: &Request, name: &str) -> Result<MountPoint> {
+    let image = engine.images.resolve(name)?.image;
+    Ok(MountPoint {
+        name: name.to_owned(),
+        ..point(request, "image", image.id.to_string())
+    })
 }
 
 /// What a request says of a container, completed.
@@ -428,7 +433,7 @@ pub(super) fn mount_point(
             return Ok(point("bind", path.clone()));
         }
         Source::Tmpfs => return Ok(point("tmpfs", String::new())),
-        Source::Image(_) => return Err(images_refused()),
+        Source::Image(name) => return image_point(content.engine, request, name),
         Source::Volume(name) => name.clone(),
         Source::AnonymousVolume => String::new(),
     };

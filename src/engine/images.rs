@@ -298,11 +298,13 @@ pub fn report(engine: &Engine, action: &str, id: &str, name: &str) {
 pub(super) fn uses(engine: &Engine) -> Result<Vec<Use>> {
     let containers = super::repair::containers(engine, engine.containers.list()?)?;
     Ok(containers
-        .into_iter()
-        .map(|container| Use {
-            running: container.status.phase.needs_monitor(),
-            container: container.record.id,
-            image: container.record.image,
+        .iter()
+        .flat_map(|container| {
+            container.record.images().into_iter().map(|image| Use {
+                running: container.status.phase.needs_monitor(),
+                container: container.record.id.clone(),
+                image,
+            })
         })
         .collect())
 }

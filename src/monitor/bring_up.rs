@@ -10,13 +10,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 
 use super::control::StartError;
 use super::devices;
 use super::etc;
 use super::network::Networking;
 use super::shm;
+use super::sources;
 use super::stdio::Ends;
 use crate::cgroup::{self, Cgroup};
 use crate::container::security::{self, SeccompChoice};
@@ -93,9 +94,9 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
     facts.shm = shm
         .as_ref()
         .map(|tree| PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd())));
-    ensure_sources(record)?;
+    sources::prepare(record)?;
     // By their descriptors too, so that no link in a volume leads out of it.
-    let parts = parts_of_volumes(record)?;
+    let parts = sources::open(&Images::open(dirs), record)?;
     for (destination, part) in &parts {
         let path = PathBuf::from(format!("/proc/self/fd/{}", part.as_raw_fd()));
         facts.sources.insert(destination.clone(), path);
@@ -332,45 +333,6 @@ pub fn make_working_dir(root: &Root, dir: &str) -> Result<()> {
                 "make the working directory {dir:?} in the container"
             )),
         })
-}
-
-/// Sources of binds are made if `-v` asked for them and they are missing.
-fn ensure_sources(record: &Record) -> Result<()> {
-    for mount in record.mounts.iter().filter(|mount| mount.kind == "bind") {
-        let source = Path::new(&mount.source);
-        if source.symlink_metadata().is_err() {
-            std::fs::create_dir_all(source).with_context(|| {
-                format!("error while creating mount source path '{}'", mount.source)
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// Opens what `volume-subpath` names in volumes, by where it is mounted.
-pub fn parts_of_volumes(record: &Record) -> Result<Vec<(String, OwnedFd)>> {
-    let mut parts = Vec::new();
-    for mount in &record.host_config.mounts {
-        let target = crate::container::mounts::clean(&mount.target);
-        let subpath = mount.volume_options.as_ref().map(|it| it.subpath.as_str());
-        let Some(subpath) = subpath.filter(|subpath| !subpath.is_empty()) else {
-            continue;
-        };
-        let point = record.mounts.iter().find(|it| it.destination == target);
-        if let Some(point) = point.filter(|point| point.kind == "volume") {
-            let part = part_of_volume(&point.source, subpath)
-                .with_context(|| format!("mount {subpath} of volume {}", point.name))?;
-            parts.push((target, part));
-        }
-    }
-    Ok(parts)
-}
-
-/// Returns a handle of what `subpath` leads to in the volume whose content is at `source`, links followed inside it.
-fn part_of_volume(source: &str, subpath: &str) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let volume = rustix::fs::open(source, flags, Mode::empty())?;
-    Ok(Root::from_dir(volume).handle(Path::new(subpath))?)
 }
 
 fn facts(dirs: &Dirs, record: &Record, root: &Root, networking: &Networking) -> Result<Facts> {

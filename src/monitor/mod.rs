@@ -15,5 +15,6 @@ pub mod restart;
 pub mod scrub;
 mod shm;
 mod signals;
+pub mod sources;
 pub mod stdio;
 pub mod supervise;

@@ -362,13 +362,15 @@ fn pruning_takes_unused_anonymous_volumes_and_all_on_request() {
 #[test]
 fn a_containers_mounts_are_gone_with_it() {
     let sandbox = Sandbox::new();
-    let bind = format!("{}:/x:rshared", sandbox.path("").display());
+    sandbox.shell("mkdir dir; mount --bind dir dir; mount --make-shared dir");
+    let bind = format!("{}:/x:rshared", sandbox.path("dir").display());
     let options = ["-v", &bind, "-v", "vol:/v", "--tmpfs", "/t"];
     let mut args = vec!["run", "-d", "--name", "box"];
     args.extend(options);
     args.extend(["busybox", "sleep", "1000"]);
     sandbox.ok(&args);
     sandbox.ok(&["rm", "-f", "box"]);
+    sandbox.shell("umount dir");
     let mounts = sandbox.shell("cat /proc/self/mountinfo");
     assert!(
         !mounts.contains(sandbox.root().to_str().unwrap()),
@@ -457,4 +459,105 @@ fn ids_of_binds_are_mapped() {
         ])
         .fails(125, "proc cannot map ids on this kernel");
     sandbox.shell(&format!("umount {}", disk.display()));
+}
+
+#[test]
+fn images_are_mounted_read_only() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&[
+        "run",
+        "--name",
+        "base",
+        "busybox",
+        "sh",
+        "-c",
+        "mkdir -p /tool/bin; ln -s ../../etc /tool/etc; cp /bin/busybox /tool/bin/busybox",
+    ]);
+    sandbox.ok(&["commit", "base", "tools"]);
+    sandbox.ok(&["rm", "base"]);
+    let script = "/tools/tool/bin/busybox echo runs; touch /tools/x; ls /part; test -e /link/passwd && echo linked";
+    let ran = sandbox.aril(&[
+        "run",
+        "--name",
+        "box",
+        "--mount",
+        "type=image,src=tools,dst=/tools",
+        "--mount",
+        "type=image,src=tools,dst=/part,image-subpath=tool",
+        "--mount",
+        // A link that leads out of the part, but not of the image.
+        "type=image,src=tools,dst=/link,image-subpath=tool/etc",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert_eq!(ran.out, "runs\nbin\netc\nlinked\n", "{ran:?}");
+    assert!(
+        ran.err.contains("/tools/x: Read-only file system"),
+        "{ran:?}"
+    );
+    let shown = sandbox.inspect(
+        "box",
+        "{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}}, {{end}}",
+    );
+    assert_eq!(
+        shown,
+        "image tools /link false, image tools /part false, image tools /tools false,"
+    );
+    // Whoever mounts an image needs it, also when its name has moved.
+    sandbox
+        .aril(&["rmi", "tools"])
+        .fails(1, "is using its referenced image");
+    sandbox.ok(&["tag", "busybox", "tools"]);
+    sandbox.ok(&["image", "prune", "-f"]);
+    sandbox.ok(&["start", "-a", "box"]);
+    sandbox.ok(&["cp", "box:/tools/tool/bin/busybox", "copy"]);
+    sandbox.ok(&["rm", "box"]);
+    let run = ["run", "--rm", "--mount"];
+    let part = |part: &str| {
+        let mount = format!("type=image,src=busybox,dst=/part,image-subpath={part}");
+        sandbox.aril(&[&run[..], &[&mount, "busybox", "ls", "/part"]].concat())
+    };
+    part("nosuch").fails(127, "find nosuch in the image");
+    part("../etc").fails(125, "subpath must be a relative path within the image");
+    let missing = "type=image,src=nosuch,dst=/x";
+    let missing = [&run[..], &[missing, "busybox", "true"]].concat();
+    sandbox
+        .aril(&missing)
+        .fails(125, "No such image: nosuch:latest");
+    let checked = sandbox.ok(&["system", "check"]);
+    assert!(checked.ends_with(": no damage"), "{checked}");
+}
+
+#[test]
+fn mounts_are_shared_with_a_host_that_shares_them() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.path("dir/place")).unwrap();
+    let path = sandbox.path("dir").display().to_string();
+    let run = |options: &str| {
+        let volume = format!("{path}:/dir:{options}");
+        let args = [
+            "run", "-d", "--rm", "--name", "box", "-v", &volume, "busybox", "sleep", "1000",
+        ];
+        sandbox.aril(&args)
+    };
+    run("rshared").fails(125, "but it is not a shared mount");
+    run("rslave").fails(125, "but it is not a shared or slave mount");
+    sandbox.shell("mount --bind dir dir; mount --make-shared dir");
+    run("rslave").ok();
+    sandbox.shell("mount -t tmpfs here dir/place");
+    assert_eq!(
+        sandbox.ok(&[
+            "exec",
+            "box",
+            "grep",
+            "-c",
+            "^here /dir/place ",
+            "/proc/mounts"
+        ]),
+        "1"
+    );
+    sandbox.ok(&["rm", "-f", "box"]);
+    sandbox.shell("umount dir/place; umount dir");
 }

@@ -158,6 +158,10 @@ fn user_mount(point: &MountPoint, long: Option<&LongMount>, facts: &Facts) -> Re
         if bind.non_recursive { "bind" } else { "rbind" },
         propagation,
     ]);
+    if point.kind == "image" {
+        // What is only copied from is mounted without; here are programs.
+        options.extend(words(&["exec", "suid"]));
+    }
     if !point.rw {
         // A read-only bind is read-only all the way down, unless that was declined.
         let shallow = bind.non_recursive || bind.read_only_non_recursive;

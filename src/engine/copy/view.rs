@@ -18,7 +18,7 @@ use rustix::mount::MountAttrFlags;
 use crate::container::{Container, Record};
 use crate::engine::{Engine, files};
 use crate::error;
-use crate::monitor::bring_up;
+use crate::monitor::sources;
 use crate::sys::mount::{MountAttributes, attach, clone_tree, set_attributes};
 use crate::sys::rooted::Root;
 use crate::sys::thread::with_own_mounts;
@@ -79,7 +79,7 @@ fn stopped(engine: &Engine, container: &Container) -> Result<Root> {
     attach(root.as_fd(), place.as_fd()).context("mount the root of the container")?;
     let root = Root::from_dir(root);
     let record = &container.record;
-    let parts = bring_up::parts_of_volumes(record)?;
+    let parts = sources::open(&engine.images, record)?;
     for mount in record.mounts.iter().filter(|mount| mount.kind != "tmpfs") {
         let part = parts
             .iter()
@@ -110,7 +110,11 @@ fn bind(root: &Root, source: &Path, target: &str, writable: bool) -> Result<()> 
         Err(errno) => return Err(errno.into()),
     };
     let is_dir = kind_of(&source)? == FileType::Directory;
-    let mount = clone_tree(source.as_fd(), true)?;
+    let mount = match clone_tree(source.as_fd(), true) {
+        // A mount that is attached nowhere, such as an image's, is not cloned by kernels before 6.15, and is as good itself.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => source,
+        cloned => cloned?,
+    };
     if !writable {
         let read_only = MountAttributes {
             set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()),

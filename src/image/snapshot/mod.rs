@@ -21,6 +21,9 @@ use rustix::fs::{Mode, OFlags};
 
 use super::layers::Meta;
 use super::{Image, Images, apply};
+use crate::sys::mount::{attach, clone_tree};
+use crate::sys::rooted::Root;
+use crate::sys::thread::with_own_mounts;
 
 pub(crate) use top::name as top_name;
 
@@ -54,6 +57,27 @@ pub fn mount_image(images: &Images, image: &Image) -> Result<OwnedFd> {
     overlay::mount(&lowers(images, image)?, None)
 }
 
+/// Mounts what the path `part` leads to in an image, read-only, links followed inside it; all of it if the path is empty. The
+/// mount is gone with its descriptor.
+pub fn mount_part(images: &Images, image: &Image, part: &Path) -> Result<OwnedFd> {
+    let whole = mount_image(images, image)?;
+    if part.as_os_str().is_empty() {
+        return Ok(whole);
+    }
+    let lowers = lowers(images, image)?;
+    // Kernels before 6.15 clone nothing of a mount that is attached nowhere. Where it is does not matter.
+    let place = lowers.first().context("an image without a top")?;
+    with_own_mounts(|| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let place = rustix::fs::open(place, flags, Mode::empty())?;
+        attach(whole.as_fd(), place.as_fd())?;
+        let found = Root::from_dir(whole).handle(part)?;
+        clone_tree(found.as_fd(), true)
+    })
+    .context("make a mount namespace")?
+    .with_context(|| format!("find {} in the image", part.display()))
+}
+
 /// Returns which of `layers`, from the lowest, are seen, the topmost first.
 fn visible(layers: &[Meta]) -> Vec<&Meta> {
     let mut seen: Vec<&Meta> = Vec::new();
@@ -78,7 +102,6 @@ mod tests {
     use crate::image::layers;
     use crate::image::tarball::{Entry, Kind};
     use crate::image::testing::{Archive, Scratch, at, image_of, store, xattrs};
-    use crate::sys::rooted::Root;
 
     /// A stack of layers as a container sees it, mounted as long as this lives.
     struct Stack {
