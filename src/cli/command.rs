@@ -168,6 +168,14 @@ impl Node {
         self.runs() && !matches!(self, Node::Hidden(..))
     }
 
+    /// Returns whether it is a command that stands in a group too: `stop`, `container stop`.
+    pub fn stands_in_a_group(&self) -> bool {
+        match self {
+            Node::Command(spec, _) => !spec.paths.is_empty(),
+            Node::Hidden(..) | Node::Group(_) => false,
+        }
+    }
+
     fn is_called(&self, name: &str) -> bool {
         match self {
             Node::Command(spec, _) | Node::Hidden(spec, _) => {

@@ -45,9 +45,11 @@ pub fn group(group: &Group, path: &str) -> String {
     )
 }
 
-/// Returns the help of the program; `globals` are the options before the command.
-pub fn root(name: &str, globals: &clap::Command, width: usize) -> String {
+/// Returns the help of the program; `globals` are the options before the command. With `hide_legacy` commands are left out
+/// that stand in a group too, but for the common ones.
+pub fn root(name: &str, globals: &clap::Command, hide_legacy: bool, width: usize) -> String {
     let shown = || tree::ROOT.iter().filter(|node| node.shown());
+    let is_hidden = |node: &&Node| hide_legacy && node.stands_in_a_group();
     let is_group = |node: &&Node| matches!(node, Node::Group(_));
     let is_common = |node: &&Node| tree::COMMON.contains(&node.name());
     let common = tree::COMMON.iter().filter_map(|name| {
@@ -60,7 +62,7 @@ pub fn root(name: &str, globals: &clap::Command, width: usize) -> String {
         (
             "Commands",
             shown()
-                .filter(|node| !is_group(node) && !is_common(node))
+                .filter(|node| !is_group(node) && !is_common(node) && !is_hidden(node))
                 .collect(),
         ),
     ];

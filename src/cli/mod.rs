@@ -191,7 +191,8 @@ fn outcome(face: Face, arguments: &[String]) -> Result<Outcome, Stop> {
 
 fn root_help(name: &str) -> String {
     let globals = command::clap_command(&globals::PROGRAM);
-    help::root(name, &globals, output::width())
+    let hide_legacy = std::env::var("DOCKER_HIDE_LEGACY_COMMANDS").is_ok_and(|it| !it.is_empty());
+    help::root(name, &globals, hide_legacy, output::width())
 }
 
 /// Finds the command that the first arguments name, and reads the others for it.

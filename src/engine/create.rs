@@ -71,7 +71,7 @@ pub fn create(
     }
     let image = engine.images.resolve(&request.config.image)?.image;
     if let Some(platform) = platform {
-        check_platform(&request.config.image, &image, platform)?;
+        super::images::check_platform(&request.config.image, &image, platform)?;
     }
     let _lease = Lease::on_image(&engine.images, &image)?;
     gc::remove_relics(&engine.images)?;
@@ -261,16 +261,6 @@ fn complete(engine: &Engine, request: ContainerCreate, image: &Image, id: &str) 
     }
     resolve_references(engine, &mut host)?;
     Ok((config, host, networking_config))
-}
-
-fn check_platform(reference: &str, image: &Image, platform: &Platform) -> Result<()> {
-    if platform.has(&image.config) {
-        return Ok(());
-    }
-    Err(error::not_found(format!(
-        "image with reference {reference} was found but its platform ({}/{}) does not match the specified platform ({platform})",
-        image.config.os, image.config.architecture
-    )))
 }
 
 fn ports_warning(host: &HostConfig) -> Option<String> {

@@ -13,6 +13,7 @@ use crate::docker::image::{HistoryItem, ImageInspect, ImageSummary, Metadata, Re
 use crate::docker::inspect::GraphDriver;
 use crate::image::remove::{Removal, RemoveOptions, Use};
 use crate::image::{Image, gc, layers, remove};
+use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 use crate::{error, event};
 
@@ -155,6 +156,27 @@ pub(super) fn summary(image: &Image) -> ImageSummary {
         shared_size: -1,
         size: signed(image.size),
     }
+}
+
+/// Refuses an image that is not for `platform`; `text` is what the user calls it. The error is of kind `NotFound`.
+pub fn check_platform(text: &str, image: &Image, platform: &Platform) -> Result<()> {
+    if platform.has(&image.config) {
+        return Ok(());
+    }
+    Err(error::not_found(format!(
+        "image with reference {text} was found but its platform ({}/{}) does not match the specified platform ({platform})",
+        image.config.os, image.config.architecture
+    )))
+}
+
+/// Finds an image and refuses one that is not for `platform`, if one is given.
+///
+/// Images here have one platform each, so there is nothing to choose from.
+pub fn on_platform(engine: &Engine, text: &str, platform: Option<&Platform>) -> Result<()> {
+    let Some(platform) = platform else {
+        return Ok(());
+    };
+    check_platform(text, &engine.images.resolve(text)?.image, platform)
 }
 
 /// Returns the document of an image.

@@ -67,7 +67,7 @@ impl Platform {
             _ => {}
         }
         Err(error::invalid(format!(
-            "error parsing specified platform: {text:?}: cannot parse platform specifier: invalid argument"
+            "{text:?}: cannot parse platform specifier: invalid argument"
         )))
     }
 

@@ -249,3 +249,35 @@ fn all_at_once_as_the_tutorials_do_it() {
     sandbox.ok(&args);
     assert_eq!(sandbox.ok(&["images", "-aq"]), "");
 }
+
+#[test]
+fn an_image_of_another_platform_is_not_taken_for_the_one_that_is_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.shell("mkdir empty; tar -cf empty.tar empty");
+    sandbox.ok(&[
+        "import",
+        "--platform",
+        "linux/s390x",
+        "empty.tar",
+        "mainframe",
+    ]);
+    let check = |args: &[&str]| {
+        let fits = [args, &["--platform", "linux/s390x", "mainframe"]].concat();
+        let ran = sandbox.aril(&fits);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let other = [args, &["--platform", "linux/arm64", "mainframe"]].concat();
+        sandbox.aril(&other).fails(
+            1,
+            "image with reference mainframe was found but its platform (linux/s390x) does not match the specified \
+             platform (linux/arm64)",
+        );
+    };
+    check(&["image", "inspect"]);
+    check(&["history"]);
+    check(&["save", "-o", "saved.tar"]);
+    let refused = ["rmi", "--platform", "linux/arm64", "mainframe"];
+    sandbox.aril(&refused).fails(1, "does not match");
+    assert_eq!(sandbox.ok(&["images", "-q", "mainframe"]).len(), 12);
+    sandbox.ok(&["rmi", "--platform", "linux/s390x", "mainframe"]);
+    assert_eq!(sandbox.ok(&["images", "-q", "mainframe"]), "");
+}

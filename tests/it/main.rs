@@ -19,6 +19,7 @@ mod crash;
 mod crowd;
 mod df;
 mod diff;
+mod environment;
 mod events;
 mod exec;
 mod explain;

@@ -14,9 +14,9 @@ pub struct PullArgs {
     /// All tags of the repository
     #[arg(short, long)]
     pub all_tags: bool,
-    /// Do not check or make a signature
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_parser = values::truth)]
-    pub disable_content_trust: bool,
+    /// Do not check or make a signature (default true)
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = values::truth)]
+    pub disable_content_trust: Option<bool>,
     /// The image for this platform (linux/arm64)
     #[arg(
         long,
@@ -47,9 +47,9 @@ pub struct PushArgs {
         hide_default_value = true
     )]
     pub compression_format: String,
-    /// Do not check or make a signature
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_parser = values::truth)]
-    pub disable_content_trust: bool,
+    /// Do not check or make a signature (default true)
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = values::truth)]
+    pub disable_content_trust: Option<bool>,
     /// The image for this platform (linux/arm64)
     #[arg(
         long,
@@ -80,18 +80,25 @@ pub struct ManifestInspectArgs {
     pub reference: String,
 }
 
-/// Refuses `--disable-content-trust=false`: who asks for signatures to be checked must not get an unchecked image.
+/// Refuses `--disable-content-trust=false`, and what `DOCKER_CONTENT_TRUST` says where the option does not: who asks for
+/// signatures to be checked must not get an unchecked image.
 ///
 /// Notary's signatures are all docker ever had here, and docker 29 has dropped them. The error is of kind `Invalid`.
-pub fn refuse_content_trust(disable_content_trust: bool) -> Result<()> {
-    if disable_content_trust {
+pub fn refuse_content_trust(disable_content_trust: Option<bool>) -> Result<()> {
+    let asked = || std::env::var("DOCKER_CONTENT_TRUST").is_ok_and(|asked| is_true(&asked));
+    if disable_content_trust.unwrap_or_else(|| !asked()) {
         return Ok(());
     }
     let why = error::invalid("docker content trust is not supported: signatures cannot be checked");
     Err(error::with_hint(
         why,
-        "name the image by its digest (NAME@sha256:…) to get exactly that image",
+        "name the image by its digest (NAME@sha256:…) to get exactly that image, or give --disable-content-trust",
     ))
+}
+
+/// Go's words for true.
+fn is_true(text: &str) -> bool {
+    matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True")
 }
 
 /// Arguments of `login`.
@@ -218,8 +225,8 @@ mod tests {
 
     #[test]
     fn signatures_are_not_left_unchecked_silently() {
-        assert!(refuse_content_trust(true).is_ok());
-        let error = refuse_content_trust(false).unwrap_err();
+        assert!(refuse_content_trust(Some(true)).is_ok());
+        let error = refuse_content_trust(Some(false)).unwrap_err();
         assert!(error::is(&error, error::Kind::Invalid));
         assert!(error.to_string().contains("cannot be checked"));
     }

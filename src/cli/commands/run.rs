@@ -13,9 +13,9 @@ use crate::error;
 /// Options of `run` and `create` that are not of the container.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CreateOptions {
-    /// Do not check the image's signature
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_parser = values::truth)]
-    pub disable_content_trust: bool,
+    /// Do not check the image's signature (default true)
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = values::truth)]
+    pub disable_content_trust: Option<bool>,
     /// Name of the container
     #[arg(
         long,

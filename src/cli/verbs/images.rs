@@ -10,10 +10,12 @@ use crate::cli::commands::images::{ImagePruneArgs, RmiArgs, TagArgs};
 use crate::cli::face::Failed;
 use crate::cli::human::size::bytes_decimal;
 use crate::cli::output;
+use crate::cli::values::List;
 use crate::docker::image::Removed;
 use crate::engine::{images, prune};
 use crate::error;
 use crate::image::remove::RemoveOptions;
+use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 
 /// `tag`
@@ -43,10 +45,11 @@ pub fn tag(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
 /// `rmi`
 pub fn rmi(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: RmiArgs = command::arguments(matches)?;
-    if !arguments.platform.is_empty() {
-        let why = "--platform: images here have one platform each";
-        return Err(Failed::from(error::invalid(why)));
-    }
+    let platforms = List::all(&arguments.platform);
+    let platforms: Vec<Platform> = platforms
+        .iter()
+        .map(|text| Platform::parse(text))
+        .collect::<Result<_>>()?;
     let engine = engine(context)?;
     let options = RemoveOptions {
         force: arguments.force,
@@ -56,7 +59,10 @@ pub fn rmi(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     // An id stands once per name in `images -q`, and is gone with the first of them.
     let mut gone: BTreeSet<String> = BTreeSet::new();
     for text in &arguments.images {
-        match images::remove(&engine, text, options) {
+        let fits = platforms
+            .iter()
+            .try_for_each(|platform| images::on_platform(&engine, text, Some(platform)));
+        match fits.and_then(|()| images::remove(&engine, text, options)) {
             Ok(steps) => {
                 for step in &steps {
                     match step {

@@ -151,9 +151,12 @@ pub fn containers(context: &Context, matches: &clap::ArgMatches) -> Result<u8, F
 /// `image inspect`
 pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: ImageInspectArgs = command::arguments(matches)?;
+    let platform = super::pull::platform(&arguments.platform)?;
     let engine = engine(context)?;
     print(&arguments.how.format, &arguments.names, |name| {
-        images::inspect(&engine, name).map_err(Failed::engine)
+        images::on_platform(&engine, name, platform.as_ref())
+            .and_then(|()| images::inspect(&engine, name))
+            .map_err(Failed::engine)
     })
 }
 

@@ -203,7 +203,10 @@ pub fn history(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
     };
     let format = list.format(&arguments.format, arguments.quiet)?;
     let engine = engine(context)?;
-    let items = engine_images::history(&engine, &arguments.image).map_err(Failed::engine)?;
+    let platform = super::pull::platform(&arguments.platform)?;
+    let items = engine_images::on_platform(&engine, &arguments.image, platform.as_ref())
+        .and_then(|()| engine_images::history(&engine, &arguments.image))
+        .map_err(Failed::engine)?;
     let options = history::Options {
         now: Timestamp::now(),
         whole: arguments.no_trunc,

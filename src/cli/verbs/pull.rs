@@ -25,10 +25,6 @@ pub fn pull(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
         let why = "tag can't be used with --all-tags/-a";
         return Err(Failed::from(error::invalid(why)));
     }
-    let options = PullOptions {
-        platform: platform(&arguments.platform)?,
-        all_tags: arguments.all_tags,
-    };
     let engine = engine(context)?;
     let name = if arguments.all_tags {
         reference.name()
@@ -38,6 +34,10 @@ pub fn pull(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     if is_bare && !arguments.all_tags && !arguments.quiet {
         output::out("Using default tag: latest\n")?;
     }
+    let options = PullOptions {
+        platform: platform_or_default(&arguments.platform).map_err(Failed::engine)?,
+        all_tags: arguments.all_tags,
+    };
     let to = if arguments.quiet {
         To::Nobody
     } else {
@@ -53,6 +53,12 @@ pub fn pull(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
 pub fn platform(text: &str) -> Result<Option<Platform>> {
     let given = Some(text).filter(|text| !text.is_empty());
     given.map(Platform::parse).transpose()
+}
+
+/// Reads `--platform` of a command for which `$DOCKER_DEFAULT_PLATFORM` may say it.
+pub fn platform_or_default(text: &str) -> Result<Option<Platform>> {
+    let default = std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default();
+    platform(if text.is_empty() { &default } else { text })
 }
 
 /// Pulls and shows it.

@@ -9,7 +9,7 @@ use crate::cli::face::Failed;
 use crate::cli::progress::{Display, To};
 use crate::cli::{interrupt, output};
 use crate::engine::push::{PushOptions, push as push_image};
-use crate::engine::registries;
+use crate::engine::{images, registries};
 use crate::error;
 use crate::image::deflate::Format;
 use crate::oci::reference::Reference;
@@ -44,7 +44,11 @@ pub fn push(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
         }
     }
     let engine = engine(context)?;
-    super::transfer::refuse_platform(&arguments.platform)?;
+    let platform = super::pull::platform(&arguments.platform)?;
+    if !arguments.all_tags {
+        let name = reference.familiar();
+        images::on_platform(&engine, &name, platform.as_ref()).map_err(Failed::engine)?;
+    }
     let options = PushOptions {
         all_tags: arguments.all_tags,
         format,
@@ -59,7 +63,9 @@ pub fn push(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
         push_image(&engine, &reference, options, &access, &mut |line| {
             display.show(&line);
         })
-    })?;
+    })
+    // What goes wrong from here on is part of the progress for docker.
+    .map_err(Failed::of_client)?;
     if arguments.quiet {
         output::out(&format!("{reference}\n"))?;
     }

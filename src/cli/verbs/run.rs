@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use super::session::{SessionOptions, chosen_keys, detach_keys, follow};
 use super::{boot, engine, warn};
 use crate::cli::command::{self, Context};
+use crate::cli::commands::registry::refuse_content_trust;
 use crate::cli::commands::run::{CreateArgs, CreateOptions, RunArgs};
 use crate::cli::face::Failed;
 use crate::cli::flags::cidfile::CidFile;
@@ -126,6 +127,7 @@ pub(super) fn request(
     flags::refuse_foreign(container)?;
     if options.use_api_socket {
         let why = "--use-api-socket needs the Engine API, which this version does not serve";
+    refuse_content_trust(options.disable_content_trust)?;
         return Err(Failed::from(error::invalid(why)));
     }
     if container.resources.kernel_memory > 0 {
@@ -192,8 +194,9 @@ fn make(
     };
     check_reference(&request.config.image).map_err(|error| code(Failed::from(error)))?;
     let name = Some(options.name.as_str()).filter(|name| !name.is_empty());
-    let platform =
-        super::pull::platform(&options.platform).map_err(|error| code(Failed::from(error)))?;
+    let platform = super::pull::platform_or_default(&options.platform)
+        .context("error parsing specified platform")
+        .map_err(|error| code(Failed::from(error)))?;
     fetch(
         engine,
         &request.config.image,

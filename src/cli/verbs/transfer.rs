@@ -17,7 +17,6 @@ use crate::error;
 use crate::image::archive::import::{self, ImportOptions};
 use crate::image::archive::load::{self, LoadOptions};
 use crate::image::archive::save;
-use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 
 /// How much is gathered before it is written.
@@ -95,23 +94,16 @@ pub fn export(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
 /// `save`
 pub fn save(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: SaveArgs = command::arguments(matches)?;
-    refuse_platform(&arguments.platform)?;
+    let platform = super::pull::platform(&arguments.platform)?;
     let engine = engine(context)?;
     to(arguments.output.file(), ("save", "image"), |out| {
+        for image in &arguments.images {
+            images::on_platform(&engine, image, platform.as_ref())?;
+        }
         let selected = save::select(&engine.images, &arguments.images)?;
         save::save(&engine.images, &selected, out)
     })?;
     Ok(0)
-}
-
-/// Images here have one platform each, so only naming that one changes nothing.
-pub(crate) fn refuse_platform(text: &str) -> Result<(), Failed> {
-    if text.is_empty() || Platform::host().fit(&Platform::parse(text)?).is_some() {
-        return Ok(());
-    }
-    Err(Failed::from(error::invalid(format!(
-        "no image here is for platform {text}"
-    ))))
 }
 
 /// `load`
@@ -130,10 +122,7 @@ pub fn load(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
             .context("read standard input")?
             .into(),
     };
-    let platform = Some(arguments.platform.as_str())
-        .filter(|text| !text.is_empty())
-        .map(Platform::parse)
-        .transpose()?;
+    let platform = super::pull::platform(&arguments.platform)?;
     let engine = engine(context)?;
     let loaded = load::load_file(
         &engine.images,
@@ -192,11 +181,7 @@ pub fn import(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     } else {
         File::open(source).map_err(|error| open_error(Path::new(source), &error))?
     };
-    let platform = Some(arguments.platform.as_str())
-        .filter(|text| !text.is_empty())
-        .map(Platform::parse)
-        .transpose()
-        .map_err(Failed::engine)?;
+    let platform = super::pull::platform_or_default(&arguments.platform).map_err(Failed::engine)?;
     let options = ImportOptions {
         reference,
         message: arguments.message,
