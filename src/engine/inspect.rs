@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Engine;
 use crate::container::{Container, Phase, Record, Status, merge, security};
-use crate::docker::container::HostConfig;
+use crate::docker::container::{Config, HostConfig};
 use crate::docker::inspect::{ContainerInspect, GraphDriver, NetworkSettings, State};
 use crate::monitor::network::links;
 use crate::network::record::DEFAULT;
@@ -47,10 +47,21 @@ pub fn inspect(engine: &Engine, container: &Container) -> Result<ContainerInspec
         host_config: host_config(engine, record),
         graph_driver: graph_driver(engine, container),
         mounts: record.mounts.clone(),
-        config: record.config.clone(),
+        config: config(engine, record),
         network_settings: network_settings(container),
         ..ContainerInspect::default()
     })
+}
+
+/// Returns the container's part of the configuration as it is shown: with the host name of the container whose network it is in.
+fn config(engine: &Engine, record: &Record) -> Config {
+    let mut config = record.config.clone();
+    let other = record.host_config.network_mode.strip_prefix("container:");
+    if let Some(other) = other.and_then(|id| engine.containers.get(id).ok()) {
+        config.hostname = other.record.config.hostname;
+        config.domainname = other.record.config.domainname;
+    }
+    config
 }
 
 /// Returns the host's part of the configuration as it is shown: with the paths that are hidden by default, which a record leaves

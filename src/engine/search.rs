@@ -35,8 +35,10 @@ pub fn search(
     let stars = filters
         .values("stars")
         .map(|text| {
-            text.parse::<u64>()
-                .map_err(|_| error::invalid(format!("invalid filter 'stars={text}'")))
+            text.parse::<u64>().map_err(|_| {
+                let why = format!("strconv.Atoi: parsing {text:?}: invalid syntax");
+                error::invalid(format!("invalid filter 'stars={text}': {why}"))
+            })
         })
         .collect::<Result<Vec<u64>>>()?;
     let least = stars.into_iter().max().unwrap_or(0);

@@ -146,3 +146,18 @@ fn an_image_tells_its_layers_and_configuration() {
     let error = sandbox.fails(1, &["image", "inspect", "nosuch"]);
     assert!(error.contains("No such image: nosuch"), "{error}");
 }
+
+#[test]
+fn what_a_container_has_of_another_is_shown_as_its_own() {
+    let sandbox = Sandbox::with_box(&["-h", "host", "-v", "data:/data", "-v", "/tmp:/tmp:ro"]);
+    let other = ["--network", "container:box", "--volumes-from", "box:ro"];
+    sandbox.ok(&[&["create", "--name", "other"], &other[..], &["busybox"]].concat());
+    assert_eq!(sandbox.inspect("other", "{{.Config.Hostname}}"), "host");
+    let mounts = "{{range .Mounts}}{{.Destination}} {{.Mode}} {{.RW}}, {{end}}";
+    let mounts = sandbox.inspect("other", mounts);
+    assert!(mounts.contains("/data  false, "), "{mounts:?}");
+    assert!(mounts.contains("/tmp  false,"), "{mounts:?}");
+    let mac = "02:42:0a:63:07:99";
+    sandbox.ok(&["create", "--name", "mac", "--mac-address", mac, "busybox"]);
+    assert_eq!(sandbox.inspect("mac", "{{.Config.MacAddress}}"), mac);
+}

@@ -57,8 +57,9 @@ fn a_program_that_cannot_run_is_126_and_one_that_is_missing_127() {
     check(126, &["/etc/passwd"], "permission denied");
     check(126, &["/etc"], "is a directory");
     assert_eq!(sandbox.ok(&["ps", "-aq"]), "");
-    // Without --rm the container is left, with what went wrong.
-    sandbox.fails(127, &["run", "--name", "wrong", "busybox", "nosuch"]);
+    // Without --rm the container is left, with what went wrong, and who wants its id is told it.
+    let ran = sandbox.aril(&["run", "-d", "--name", "wrong", "busybox", "nosuch"]);
+    assert_eq!((ran.code, ran.out.len()), (127, 65), "{ran:?}");
     assert_eq!(
         sandbox.inspect("wrong", "{{.State.Status}} {{.State.ExitCode}}"),
         "created 127"

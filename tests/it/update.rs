@@ -216,3 +216,14 @@ fn refused_changes_leave_nothing_and_stopped_containers_take_all() {
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
     assert_eq!(sandbox.ok(&["start", "-a", "new"]), "1\nfile");
 }
+
+#[test]
+fn a_limit_that_no_kernel_has_is_told_of() {
+    let sandbox = Sandbox::with_box(&[]);
+    let ran = sandbox.aril(&["update", "--kernel-memory", "10m", "box"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "box\n"), "{ran:?}");
+    assert!(
+        ran.err.contains("a kernel memory limit has no effect"),
+        "{ran:?}"
+    );
+}

@@ -240,6 +240,7 @@ fn config(flags: &ContainerFlags, caller: Caller<'_>) -> Result<Config> {
         labels: env::labels(&flags.label_file, &flags.label)?,
         stop_signal: flags.stop_signal.clone(),
         stop_timeout: flags.stop_timeout,
+        mac_address: flags.network.mac_address.clone(),
         ..Config::default()
     })
 }

@@ -46,6 +46,9 @@ pub struct LimitFlags {
         hide_default_value = true
     )]
     pub cpuset_mems: String,
+    /// Most memory of the kernel; no kernel has had it since 5.11
+    #[arg(long, value_name = "bytes", value_parser = values::bytes, default_value = "0", hide_default_value = true)]
+    pub kernel_memory: i64,
     /// Most memory; units are b, k, m, g
     #[arg(short, long, value_name = "bytes", value_parser = values::bytes, default_value = "0", hide_default_value = true)]
     pub memory: i64,
@@ -86,9 +89,6 @@ pub struct ResourceFlags {
     /// Most operations per second of the system drive (Windows)
     #[arg(long, value_name = "uint", value_parser = values::uint64, default_value = "0", hide_default_value = true)]
     pub io_maxiops: u64,
-    /// Most memory of the kernel; no kernel has had it since 5.11
-    #[arg(long, value_name = "bytes", value_parser = values::bytes, default_value = "0", hide_default_value = true)]
-    pub kernel_memory: i64,
     /// How readily memory is swapped, 0 to 100 (cgroup v1)
     #[arg(long, value_name = "int", value_parser = values::int, default_value = "-1")]
     pub memory_swappiness: i64,
@@ -136,6 +136,13 @@ pub fn resources(flags: &ResourceFlags) -> Result<Resources> {
         pids_limit: Some(flags.limits.pids_limit),
         ..limits(&flags.limits)
     })
+}
+
+/// Returns what to tell somebody who asks for limits that have no effect.
+pub fn warnings(flags: &LimitFlags) -> Vec<String> {
+    let why = "Specifying a kernel memory limit has no effect: no kernel has it since 5.11";
+    let asked = (flags.kernel_memory > 0).then(|| why.to_owned());
+    asked.into_iter().collect()
 }
 
 /// Returns the limits of `update`; what is zero is not changed.

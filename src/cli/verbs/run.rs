@@ -80,8 +80,10 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     boot::hint(context, &request.host_config.restart_policy);
     let made = engine.containers.get(&id)?;
     if arguments.detach {
-        lifecycle::start(&engine, &made, None).map_err(failed_start)?;
+        let started = lifecycle::start(&engine, &made, None);
+        // Also of one that could not be started, which is still there.
         output::out(&format!("{id}\n"))?;
+        started.map_err(failed_start)?;
         return Ok(0);
     }
     let session = lifecycle::start(&engine, &made, Some(streams)).map_err(failed_start)?;
@@ -125,17 +127,12 @@ pub(super) fn request(
     command: &'static str,
 ) -> Result<ContainerCreate, Failed> {
     flags::refuse_foreign(container)?;
+    refuse_content_trust(options.disable_content_trust)?;
     if options.use_api_socket {
         let why = "--use-api-socket needs the Engine API, which this version does not serve";
-    refuse_content_trust(options.disable_content_trust)?;
         return Err(Failed::from(error::invalid(why)));
     }
-    if container.resources.kernel_memory > 0 {
-        warn(&[
-            "Specifying a kernel memory limit has no effect: no kernel has it since 5.11"
-                .to_owned(),
-        ]);
-    }
+    warn(&flags::resources::warnings(&container.resources.limits));
     let options_of = |error: anyhow::Error| Failed::from(error).options_of(command);
     flags::pull_policy(&options.pull).map_err(options_of)?;
     let directory = std::env::current_dir().context("find the working directory")?;

@@ -25,7 +25,8 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     };
     let asked = asked(&arguments, restart_policy)?;
     let engine = engine(context)?;
-    let (mut warnings, mut failures, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+    let mut warnings = resources::warnings(&arguments.limits);
+    let (mut failures, mut waiting) = (Vec::new(), Vec::new());
     for name in &arguments.containers {
         let updated = engine
             .container(name)
