@@ -40,6 +40,9 @@ enum Kind {
     Images,
     Networks,
     Volumes,
+    /// A volume, or a directory of the host.
+    VolumesAndFiles,
+    Capabilities,
     Anything,
     Words(&'static [&'static str]),
 }
@@ -102,10 +105,11 @@ fn candidates(context: &Context, words: &[&str]) -> Vec<String> {
     lines.sort();
     lines.dedup();
     if let Place::Value(kind, _) = place(words) {
-        if matches!(kind, Kind::Files | Kind::ContainerPath) {
+        let names = matches!(kind, Kind::ContainerPath | Kind::VolumesAndFiles);
+        if names || kind == Kind::Files {
             lines.push(":files".to_owned());
         }
-        if kind == Kind::ContainerPath {
+        if names {
             lines.push(":nospace".to_owned());
         }
     }
@@ -176,9 +180,11 @@ fn waits_for_value(spec: &'static Spec, word: &str) -> Option<String> {
     let name = |option: &Arg| option.get_long().unwrap_or_default().to_owned();
     if let Some(long) = word.strip_prefix("--") {
         // A value after `=` is no longer waited for, and no option is called so.
-        return find(&|option| option.get_long() == Some(long))
-            .filter(needs)
-            .map(name);
+        let is_called = |option: &Arg| {
+            let aliases = option.get_all_aliases().unwrap_or_default();
+            option.get_long() == Some(long) || aliases.contains(&long)
+        };
+        return find(&is_called).filter(needs).map(name);
     }
     let letters = &word[1..];
     for (at, letter) in letters.char_indices() {
@@ -199,12 +205,26 @@ fn of_option(name: &str) -> Kind {
         "pull" => Kind::Words(&["always", "missing", "never"]),
         "type" => Kind::Words(&["container", "image", "network", "volume"]),
         "format" => Kind::Words(&["json", "table"]),
+        "cap-add" | "cap-drop" => Kind::Capabilities,
+        "cgroupns" => Kind::Words(&["host", "private"]),
+        "compression-format" => Kind::Words(&["gzip", "zstd"]),
+        "ipc" => Kind::Words(&["host", "none", "private", "shareable"]),
+        "log-driver" => Kind::Words(&["journald", "json-file", "local", "none", "syslog"]),
+        "pid" | "userns" | "uts" => Kind::Words(&["host"]),
+        "security-opt" => Kind::Words(&[
+            "apparmor=",
+            "no-new-privileges",
+            "seccomp=",
+            "seccomp=unconfined",
+            "systempaths=unconfined",
+        ]),
         "signal" | "stop-signal" => {
             Kind::Words(&["HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"])
         }
         "log-level" => Kind::Words(&["debug", "error", "fatal", "info", "warn"]),
         "cidfile" | "config" | "config-file" | "device" | "env-file" | "file" | "input"
-        | "label-file" | "output" | "root" | "run" | "volume" => Kind::Files,
+        | "label-file" | "output" | "root" | "run" => Kind::Files,
+        "volume" => Kind::VolumesAndFiles,
         _ => Kind::Nothing,
     }
 }
@@ -222,7 +242,7 @@ fn of_argument(path: &[&str], index: usize) -> Kind {
         }
         (["unpause"], _) => Kind::Paused,
         (["start"], _) => Kind::NotRunning,
-        (["commit" | "diff" | "export" | "logs" | "port" | "rename"], 0)
+        (["commit" | "diff" | "explain" | "export" | "logs" | "port" | "rename" | "why"], 0)
         | (["restart" | "rm" | "update" | "wait"], _)
         | (["network", "connect" | "disconnect"], 1) => Kind::AnyContainer,
         (["cp"], _) => Kind::ContainerPath,
@@ -274,8 +294,18 @@ fn values(kind: Kind, engine: Option<&Engine>) -> Vec<String> {
         Kind::Images => images(),
         Kind::Networks => networks(),
         Kind::Volumes => volumes(),
+        Kind::VolumesAndFiles => volumes().into_iter().map(|name| name + ":").collect(),
+        Kind::Capabilities => capabilities(),
         Kind::Anything => [names(&|_| true), images(), networks(), volumes()].concat(),
     }
+}
+
+fn capabilities() -> Vec<String> {
+    let all = caps::all()
+        .into_iter()
+        .map(|capability| capability.to_string());
+    let names = all.map(|name| name.trim_start_matches("CAP_").to_owned());
+    names.chain(["ALL".to_owned()]).collect()
 }
 
 fn images(engine: &Engine) -> Vec<String> {
@@ -323,8 +353,11 @@ mod tests {
         check("rm -f ", Kind::AnyContainer);
         check("run ", Kind::Images);
         check("run --network ", Kind::Networks);
+        check("run --net ", Kind::Networks);
         check("run -it --rm -e A=b ", Kind::Images);
-        check("run -itv ", Kind::Files);
+        check("run -itv ", Kind::VolumesAndFiles);
+        check("create --cap-drop ", Kind::Capabilities);
+        check("why ", Kind::AnyContainer);
         check("run --name=x ", Kind::Images);
         check("run busybox ", Kind::Files);
         check("run busybox -", Kind::Files);

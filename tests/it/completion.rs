@@ -37,6 +37,14 @@ fn names_of_objects_come_by_what_they_are_wanted_for() {
     check(&["volume", "rm", ""], "data");
     check(&["inspect", "d"], "data");
     check(&["cp", "web"], "web: :files :nospace");
+    check(&["run", "-v", "d"], "data: :files :nospace");
+    check(
+        &["run", "--cap-add", "NET_"],
+        "NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW",
+    );
+    check(&["run", "--ipc", "s"], "shareable");
+    check(&["network", "connect", "b"], "bridge");
+    check(&["network", "connect", "bridge", "we"], "web");
     check(&["update", "--restart", "u"], "unless-stopped");
     check(&["sto"], "stop");
     check(&["volume", "c"], "create");
@@ -92,6 +100,8 @@ fn fish_completes() {
     };
     check("aril start w", "web worker");
     check("aril volume rm ", "data");
+    check("aril network connect b", "bridge");
+    check("aril rmi example", "example.com/team/app:1.0");
 }
 
 #[test]
@@ -99,11 +109,18 @@ fn zsh_takes_the_script() {
     let sandbox = sandbox();
     let load = script(&sandbox, "zsh");
     // What the completion system would get, without a terminal to type at.
-    let ask = format!(
-        "autoload -Uz compinit; compinit -D -u; {load}; words=(aril start w); CURRENT=3; \
-         _describe() {{ print -l -- ${{(P)2}} }}; _aril"
-    );
-    let mut command = sandbox.command("zsh");
-    command.args(["-f", "-c", &ask]);
-    assert_eq!(sandbox.run(command).ok(), "web\nworker");
+    let check = |line: &str, want: &str| {
+        let current = line.split(' ').count();
+        let ask = format!(
+            "autoload -Uz compinit; compinit -D -u; {load}; words=({line}); CURRENT={current}; \
+             _describe() {{ print -l -- ${{(P)2}} }}; _aril"
+        );
+        let mut command = sandbox.command("zsh");
+        command.args(["-f", "-c", &ask]);
+        assert_eq!(sandbox.run(command).ok(), want, "{line}");
+    };
+    check("aril start w", "web\nworker");
+    check("aril network rm b", "bridge");
+    check("aril volume inspect d", "data");
+    check("aril history example", "example.com/team/app:1.0");
 }

@@ -48,7 +48,7 @@ pub struct NetworkCreateArgs {
     /// Set an option of the driver of addresses (NAME=VALUE)
     #[arg(long, value_name = "map", value_parser = values::pair)]
     pub ipam_opt: Vec<(String, String)>,
-    /// Use IPv4
+    /// Use IPv4 (default true)
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = values::truth)]
     pub ipv4: Option<bool>,
     /// Use IPv6
