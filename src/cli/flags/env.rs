@@ -46,13 +46,24 @@ pub fn environment(
             }
         }
     }
+    let mut given: Vec<String> = Vec::new();
     for argument in arguments {
         let named = !argument.contains('=');
-        match named.then(|| look_up(argument)).flatten() {
-            Some(value) => all.push(format!("{argument}={value}")),
-            None => all.push(argument.clone()),
+        let variable = match named.then(|| look_up(argument)).flatten() {
+            Some(value) => format!("{argument}={value}"),
+            None => argument.clone(),
+        };
+        let name = |text: &str| text.split('=').next().map(str::to_owned);
+        // The last argument of a name counts.
+        match given
+            .iter_mut()
+            .find(|other| name(other) == name(&variable))
+        {
+            Some(other) => *other = variable,
+            None => given.push(variable),
         }
     }
+    all.extend(given);
     Ok(all)
 }
 
@@ -165,8 +176,13 @@ mod tests {
     #[test]
     fn names_alone_take_the_callers_value() {
         assert_eq!(
-            environment_of(&[], &["A=1", "HOST", "NOT", "HOST=", "B=x=y"]),
-            ["A=1", "HOST=here", "NOT", "HOST=", "B=x=y"]
+            environment_of(&[], &["A=1", "HOST", "NOT", "B=x=y"]),
+            ["A=1", "HOST=here", "NOT", "B=x=y"]
+        );
+        // The last one of a name counts.
+        assert_eq!(
+            environment_of(&[], &["HOST", "A=1", "A=2", "NOT", "HOST=", "NOT=x"]),
+            ["HOST=", "A=2", "NOT=x"]
         );
         let dir = std::env::temp_dir().join(format!("aril-env-{}", std::process::id()));
         std::fs::write(&dir, "HOST\nNOT\nC=3\n").unwrap();
