@@ -1,19 +1,21 @@
-//! Files between trees that others use: one file or directory → an archive → a place in another tree.
+//! Files between trees that others use: one file or directory → an archive → a place in another tree, or without the archive.
 //!
 //! `cp` is made of these. Names are inner paths on both sides: nothing of an archive, and no link in the tree that it goes
 //! to, leads out of that tree's root.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
 use super::apply::{Content, Tree};
-use super::path::{clean, join};
-use super::tarball::pack::{Written, pack_from};
+use super::copy::copy;
+use super::path::{clean, join, show};
+use super::tarball::pack::{Put, Written, pack_from};
 use super::tarball::read::Reader;
 use super::tarball::tree::{Options, member, members};
-use super::tarball::{Entry, Kind};
+use super::tarball::{Entry, Kind, write};
 use crate::error;
 use crate::sys::thread::with_own_umask;
 
@@ -27,6 +29,9 @@ pub struct Source<'a> {
     /// Its name in the archive; empty leaves only what is in it.
     pub called: &'a [u8],
 }
+
+/// Up to this size a file is read and written by one call each.
+const SMALL_BYTES: u64 = 64 << 10;
 
 /// Whose the files are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,27 +51,29 @@ pub enum Owner {
 ///
 /// The error is of kind `NotFound` if there is nothing that an archive can hold.
 pub fn pack(source: Source<'_>, output: &mut dyn Write) -> Result<Written> {
+    pack_from(&mut |put| each(source, put), output)
+}
+
+/// Calls `put` for each member that the archive of a source has.
+fn each(source: Source<'_>, put: &mut Put<'_>) -> Result<()> {
     let Source { dir, name, called } = source;
     let options = Options {
         root: true,
         plain: true,
         ..Options::default()
     };
-    let mut all = |put: &mut super::tarball::pack::Put<'_>| {
-        let mut put = |mut entry: Entry, content| {
-            rename(&mut entry, name, called);
-            put(entry, content)
-        };
-        if name.is_empty() {
-            return members(dir, options, &mut put);
-        }
-        if member(dir, name, options, &mut put)? {
-            return Ok(());
-        }
-        let name = String::from_utf8_lossy(name).into_owned();
-        Err(error::not_found(format!("{name}: nothing to copy")))
+    let mut put = |mut entry: Entry, content| {
+        rename(&mut entry, name, called);
+        put(entry, content)
     };
-    pack_from(&mut all, output)
+    if name.is_empty() {
+        return members(dir, options, &mut put);
+    }
+    if member(dir, name, options, &mut put)? {
+        return Ok(());
+    }
+    let name = String::from_utf8_lossy(name).into_owned();
+    Err(error::not_found(format!("{name}: nothing to copy")))
 }
 
 /// Gives a member, and the one it links to, the name that the whole is to have.
@@ -91,33 +98,99 @@ fn rename(entry: &mut Entry, name: &[u8], called: &[u8]) {
     }
 }
 
+/// Where files go.
+struct Target<'a> {
+    tree: Tree,
+    dir: &'a [u8],
+    owner: Owner,
+}
+
+impl Target<'_> {
+    fn put(&mut self, mut entry: Entry, content: Content<'_>) -> Result<()> {
+        let path = clean(&entry.path)?;
+        // The directory itself stays as it is.
+        if path.is_empty() {
+            return Ok(());
+        }
+        entry.path = join(self.dir, &path);
+        if let Kind::HardLink(target) = &mut entry.kind {
+            *target = join(self.dir, &clean(target)?);
+        }
+        if let Owner::Of { uid, gid } = self.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        self.tree.put(&entry, content)
+    }
+}
+
+/// Calls `fill` with the directory `dir`, a clean path without links, of the tree at `root`.
+fn into_tree<T: Send>(
+    root: OwnedFd,
+    dir: &[u8],
+    owner: Owner,
+    fill: impl FnOnce(&mut Target<'_>) -> Result<T> + Send,
+) -> Result<T> {
+    with_own_umask(|| {
+        let tree = Tree::in_use(root);
+        let mut target = Target { tree, dir, owner };
+        let filled = fill(&mut target)?;
+        target.tree.finish()?;
+        Ok(filled)
+    })
+    .context("start a thread")?
+}
+
 /// Puts what an uncompressed archive holds into the directory `dir`, a clean path without links, of the tree at `root`.
 ///
 /// What is there is replaced, but never a directory by a file or the reverse: that is an error of kind `Invalid`. Ends
 /// behind the last member; what came before an error stays.
 pub fn unpack(input: impl Read + Send, root: OwnedFd, dir: &[u8], owner: Owner) -> Result<()> {
-    with_own_umask(|| {
-        let mut tree = Tree::in_use(root);
+    into_tree(root, dir, owner, |target| {
         let mut reader = Reader::new(input);
-        while let Some(mut entry) = reader.next_entry().context("read the archive")? {
-            let path = clean(&entry.path)?;
-            // The directory itself stays as it is.
-            if path.is_empty() {
-                continue;
-            }
-            entry.path = join(dir, &path);
-            if let Kind::HardLink(target) = &mut entry.kind {
-                *target = join(dir, &clean(target)?);
-            }
-            if let Owner::Of { uid, gid } = owner {
-                (entry.uid, entry.gid) = (uid, gid);
-            }
-            tree.put(&entry, Content::Stream(&mut reader))?;
+        while let Some(entry) = reader.next_entry().context("read the archive")? {
+            target.put(entry, Content::Stream(&mut reader))?;
         }
-        reader.drain().context("read the archive")?;
-        tree.finish().map(drop)
+        reader.drain().map(drop).context("read the archive")
     })
-    .context("start a thread")?
+}
+
+/// Does what [`pack`] and [`unpack`] do one after the other, without the archive; returns the size that it would have.
+///
+/// The content of files is moved by the kernel, and holes stay holes.
+pub fn transfer(source: Source<'_>, root: OwnedFd, dir: &[u8], owner: Owner) -> Result<u64> {
+    into_tree(root, dir, owner, |target| {
+        let mut size = write::END.len() as u64;
+        let mut header = Vec::new();
+        each(source, &mut |entry, file| {
+            header.clear();
+            write::header(&mut header, &entry)?;
+            size += header.len() as u64 + entry.size + write::padding(entry.size) as u64;
+            let bytes = entry.size;
+            if bytes <= SMALL_BYTES {
+                let content = small(file.as_ref(), bytes)
+                    .with_context(|| format!("read {:?}", show(&entry.path)))?;
+                return target.put(entry, Content::Bytes(&content));
+            }
+            let mut copied = |to: File| {
+                if let Some(file) = &file {
+                    copy(file, &to, bytes, &mut |_| Ok(()))?;
+                }
+                Ok(to)
+            };
+            target.put(entry, Content::Copy(&mut copied))
+        })?;
+        Ok(size)
+    })
+}
+
+/// Reads a file; what it has lost since its size was taken is NULs.
+fn small(file: Option<&File>, size: u64) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    if let Some(file) = file {
+        file.take(size).read_to_end(&mut content)?;
+    }
+    content.resize(usize::try_from(size)?, 0);
+    Ok(content)
 }
 
 #[cfg(test)]

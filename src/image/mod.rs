@@ -20,6 +20,7 @@ pub mod blobs;
 pub mod change;
 pub mod check;
 pub mod compress;
+mod copy;
 pub mod create;
 pub mod deflate;
 pub mod diff;

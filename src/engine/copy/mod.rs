@@ -1,7 +1,7 @@
 //! `cp`: files between a container and the host, or an archive.
 //!
-//! What is read becomes an archive and what is written comes from one, by way of a pipe between two threads, so that
-//! both directions and both ends have the same rules.
+//! What is read becomes the members of an archive and what is written comes from them, so that both directions and both ends
+//! have the same rules.
 
 mod paths;
 mod view;
@@ -9,7 +9,7 @@ mod view;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
@@ -29,9 +29,6 @@ use crate::sys::rooted::Root;
 use crate::{error, event};
 use paths::{Plan, There, Written};
 use view::{Resolved, check_writable, resolve, with_root};
-
-/// Between the two threads; the most that the kernel gives to every user.
-const PIPE_BYTES: usize = 1 << 20;
 
 /// How a copy is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,10 +116,7 @@ pub fn copy_out(engine: &Engine, from: Place<'_>, to: &Path, options: CopyOption
         };
         let Plan { dir, called } = paths::plan(what, &to, there).or_else(local)?;
         let target = File::open(&dir).with_context(|| format!("open {}", dir.display()))?;
-        through(
-            |output| Ok(exchange::pack(found.source(&called), output)?.size),
-            |input| exchange::unpack(input, target.into(), b"", owner),
-        )
+        exchange::transfer(found.source(&called), target.into(), b"", owner)
     })?;
     report(engine, &container, "archive-path");
     Ok(size)
@@ -143,9 +137,11 @@ pub fn copy_in(engine: &Engine, from: &Path, to: Place<'_>, options: CopyOptions
         let Plan { dir, called } = paths::plan(what, &written, there).or_else(local)?;
         let (dir, owner) = directory(root, &container, to, &dir, options)?;
         let tree = duplicate(root)?;
-        through(
-            |output| Ok(exchange::pack(found.source(&called), output)?.size),
-            |input| exchange::unpack(input, tree, dir.as_os_str().as_bytes(), owner),
+        exchange::transfer(
+            found.source(&called),
+            tree,
+            dir.as_os_str().as_bytes(),
+            owner,
         )
     })?;
     report(engine, &container, "extract-to-dir");
@@ -374,34 +370,4 @@ fn local_target(to: &Path) -> Result<(Written, There)> {
         )),
         Err(_) => Ok((written, There::Nothing)),
     }
-}
-
-/// Runs a writer and a reader of an archive side by side; an error of the one that failed first is returned.
-fn through(
-    produce: impl FnOnce(&mut dyn Write) -> Result<u64>,
-    consume: impl FnOnce(PipeReader) -> Result<()> + Send,
-) -> Result<u64> {
-    let (reader, mut writer) = io::pipe().context("make a pipe")?;
-    // With the usual size the two take turns sixteen times as often; a user who has many pipes keeps that.
-    if let Err(error) = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES) {
-        tracing::debug!("a pipe stays small: {error}");
-    }
-    std::thread::scope(|scope| {
-        let consuming = scope.spawn(move || consume(reader));
-        let produced = produce(&mut writer);
-        drop(writer);
-        let consumed = consuming
-            .join()
-            .map_err(|_| anyhow::anyhow!("the writing thread has ended unexpectedly"))?;
-        match (produced, consumed) {
-            (Ok(size), Ok(())) => Ok(size),
-            (Err(error), Err(other)) if is_broken_pipe(&error) => Err(other),
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        }
-    })
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.root_cause().downcast_ref::<io::Error>();
-    io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

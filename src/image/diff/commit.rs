@@ -20,9 +20,10 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use anyhow::{Context as _, Result, anyhow};
 use rustix::fs::{Mode, OFlags};
 
-use super::{Changed, copy};
+use super::Changed;
 use crate::image::Images;
 use crate::image::apply::{Content, Facts, Policy, Tree};
+use crate::image::copy::copy;
 use crate::image::gc::Lease;
 use crate::image::layers::unpack::Staged;
 use crate::image::layers::{Backing, Meta};
@@ -286,7 +287,7 @@ fn copy_large(from: &File, to: File, size: u64, reply: &Sender<Reply>) -> Result
     let tell = |what: Reply| reply.send(what).map_err(|_| nobody());
     let hashed = to.try_clone().context("duplicate a descriptor")?;
     tell(Reply::Copy(hashed))?;
-    copy::copy(from, &to, size, &mut |end| tell(Reply::Until(end)))?;
+    copy(from, &to, size, &mut |end| tell(Reply::Until(end)))?;
     tell(Reply::Done)?;
     Ok(to)
 }

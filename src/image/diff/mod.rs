@@ -6,7 +6,6 @@
 
 pub mod commit;
 pub mod content;
-mod copy;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 
 use anyhow::{Context as _, Result};
-use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek};
+use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek, sendfile};
 use rustix::io::Errno;
 
 /// How much is copied between two calls of the progress.
@@ -70,6 +70,13 @@ fn data(file: &File, offset: u64, size: u64) -> Result<Option<(u64, u64)>> {
 fn range(from: &File, to: &File, offset: u64, length: u64) -> Result<u64> {
     let (mut in_offset, mut out_offset) = (offset, offset);
     let wanted = usize::try_from(length).expect("a step fits");
+    let unable = |errno| {
+        // Between some file systems, and on some, the kernel does not.
+        matches!(
+            errno,
+            Errno::XDEV | Errno::INVAL | Errno::NOTSUP | Errno::NOSYS | Errno::PERM
+        )
+    };
     match copy_file_range(
         from,
         Some(&mut in_offset),
@@ -78,8 +85,14 @@ fn range(from: &File, to: &File, offset: u64, length: u64) -> Result<u64> {
         wanted,
     ) {
         Ok(count) => return Ok(count as u64),
-        // Between some file systems, and on some, the kernel does not.
-        Err(Errno::XDEV | Errno::INVAL | Errno::NOTSUP | Errno::NOSYS | Errno::PERM) => {}
+        Err(errno) if unable(errno) => {}
+        Err(errno) => return Err(errno).context("copy a file"),
+    }
+    // One copy from page cache to page cache, across all file systems that have one.
+    seek(to, SeekFrom::Start(offset)).context("seek in a file")?;
+    match sendfile(to, from, Some(&mut in_offset), wanted) {
+        Ok(count) => return Ok(count as u64),
+        Err(errno) if unable(errno) => {}
         Err(errno) => return Err(errno).context("copy a file"),
     }
     let mut buffer = vec![0; BUFFER_BYTES.min(wanted)];
