@@ -33,9 +33,12 @@ pub mod names;
 pub mod quota;
 pub mod seccomp;
 pub mod security;
+mod settling;
 pub mod signal;
 pub mod spec;
 pub mod user;
+
+pub use settling::Settling;
 
 const RECORD: &str = "record.json";
 const STATE: &str = "state.json";
@@ -290,21 +293,25 @@ impl Containers {
     /// Makes a draft a container: its name is reserved and it can be seen. On an error the draft is left to the caller.
     ///
     /// The error is of kind `Conflict` if the name is taken.
-    pub fn insert(&self, draft: &Path, record: &Record) -> Result<()> {
-        // A container that goes when it ends does not outlive a power cut either.
-        let durability = if record.host_config.auto_remove {
-            Durability::Cached
-        } else {
-            Durability::Synced
-        };
+    pub fn insert(&self, draft: &Path, record: &Record) -> Result<Settling> {
         store::write_json(&draft.join(STATE), &Status::default(), Durability::Cached)?;
-        store::write_json(&draft.join(RECORD), record, durability)?;
+        store::write_json(&draft.join(RECORD), record, Durability::Cached)?;
         let dir = self.dirs.container(&record.id);
-        let _lock = FileLock::exclusive(&self.dirs.lock("names"))?;
+        let lock = FileLock::exclusive(&self.dirs.lock("names"))?;
         self.link(&record.name, &record.id)?;
         std::fs::rename(draft, &dir)
             .inspect_err(|_| self.unlink(&record.name))
-            .with_context(|| format!("create {}", dir.display()))
+            .with_context(|| format!("create {}", dir.display()))?;
+        drop(lock);
+        // A container that goes when it ends does not outlive a power cut either.
+        if record.host_config.auto_remove {
+            return Ok(Settling::default());
+        }
+        Ok(Settling::new(vec![
+            dir.join(RECORD),
+            dir,
+            self.dirs.containers(),
+        ]))
     }
 
     /// Reserves a name; the caller holds the lock of names.
@@ -599,7 +606,8 @@ mod tests {
     }
 
     fn insert(containers: &Containers, id: &str, name: &str) -> Result<()> {
-        containers.insert(containers.draft().unwrap().path(), &record(id, name))
+        let draft = containers.draft().unwrap();
+        containers.insert(draft.path(), &record(id, name))?.wait()
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rustix::fs::FileType;
 use super::lifecycle::{self, RemoveOptions};
 use super::{Engine, repair, volumes};
 use crate::container::mounts::{self, Request, Source};
-use crate::container::{Record, check, merge, names, new_id, quota, short};
+use crate::container::{Record, Settling, check, merge, names, new_id, quota, short};
 use crate::docker::container::{Config, ContainerCreate, HostConfig, NetworkingConfig};
 use crate::docker::inspect::MountPoint;
 use crate::docker::system::VolumeCreate;
@@ -38,6 +38,8 @@ pub struct Created {
     pub id: String,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// Who tells the user of the container waits for this before.
+    pub settling: Settling,
 }
 
 /// What comes beside the request.
@@ -83,11 +85,11 @@ pub fn create(
             if let Some(name) = name.filter(|_| replace) {
                 remove_namesake(engine, name)?;
             }
-            insert(engine, &mut record, draft.path(), name)?;
-            Ok(record)
+            let settling = insert(engine, &mut record, draft.path(), name)?;
+            Ok((record, settling))
         });
     match created {
-        Ok(record) => {
+        Ok((record, settling)) => {
             let platform = (platform.is_none()).then(|| platform_warning(&image));
             let ports = ports_warning(&record.host_config);
             let warnings = platform.flatten().into_iter().chain(ports).collect();
@@ -100,7 +102,11 @@ pub fn create(
                 &id,
                 removal::attributes(&record),
             );
-            Ok(Created { id, warnings })
+            Ok(Created {
+                id,
+                warnings,
+                settling,
+            })
         }
         Err(error) => {
             drop(draft);
@@ -308,7 +314,12 @@ fn resolve_references(engine: &Engine, host: &mut HostConfig) -> Result<()> {
     Ok(())
 }
 
-fn insert(engine: &Engine, record: &mut Record, draft: &Path, name: Option<&str>) -> Result<()> {
+fn insert(
+    engine: &Engine,
+    record: &mut Record,
+    draft: &Path,
+    name: Option<&str>,
+) -> Result<Settling> {
     if let Some(name) = name {
         name.clone_into(&mut record.name);
         return engine.containers.insert(draft, record);

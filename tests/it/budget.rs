@@ -37,7 +37,7 @@ fn commands_keep_to_their_budgets() {
         (1850, "run --rm --network none busybox true"),
         (2050, "run --rm busybox true"),
         (2100, "run --rm -p 8080:80 busybox true"),
-        (260, "create --name next busybox true"),
+        (270, "create --name next busybox true"),
         (1750, "start -a next"),
         (230, "rm next"),
     ] {

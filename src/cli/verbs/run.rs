@@ -15,6 +15,7 @@ use crate::cli::flags::{self, Caller, ContainerFlags, Pull};
 use crate::cli::progress::To;
 use crate::cli::{output, preferences, terminal};
 use crate::docker::container::ContainerCreate;
+use crate::engine::create::Created;
 use crate::engine::pull::PullOptions;
 use crate::engine::{Engine, create, files, lifecycle};
 use crate::error;
@@ -28,7 +29,7 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     let mut request = request(&arguments.container, &arguments.options, "create")?;
     tell_proxies(context, &mut request, &arguments.container);
     let engine = engine(context)?;
-    let id = make(
+    let Created { id, settling, .. } = make(
         &engine,
         &request,
         &arguments.options,
@@ -40,6 +41,7 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         lifecycle::remove(&engine, &id, lifecycle::RemoveOptions::default())?;
         return Err(Failed::engine(error));
     }
+    settling.wait().map_err(Failed::engine)?;
     output::out(&format!("{id}\n"))?;
     boot::hint(context, &request.host_config.restart_policy);
     Ok(0)
@@ -76,11 +78,14 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         stderr: request.config.attach_stderr,
     };
     let engine = engine(context)?;
-    let id = make(&engine, &request, &arguments.options, container, "run")?;
+    let Created { id, settling, .. } =
+        make(&engine, &request, &arguments.options, container, "run")?;
+    let settling = settling.begin();
     boot::hint(context, &request.host_config.restart_policy);
     let made = engine.containers.get(&id)?;
     if arguments.detach {
         let started = lifecycle::start(&engine, &made, None);
+        settling.wait().map_err(failed_start)?;
         // Also of one that could not be started, which is still there.
         output::out(&format!("{id}\n"))?;
         started.map_err(failed_start)?;
@@ -95,7 +100,9 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         proxy_signals: arguments.sig_proxy,
         detach_keys: keys,
     };
-    match follow(&mut session, &options)? {
+    let outcome = follow(&mut session, &options)?;
+    settling.wait().map_err(failed_start)?;
+    match outcome {
         terminal::Outcome::Detached => Ok(0),
         terminal::Outcome::Exited(code) => {
             if container.rm {
@@ -168,14 +175,14 @@ pub(super) fn tell_proxies(
     }
 }
 
-/// Makes the container, and the file with its id if one is wanted; returns the id.
+/// Makes the container, and the file with its id if one is wanted.
 fn make(
     engine: &Engine,
     request: &ContainerCreate,
     options: &CreateOptions,
     container: &ContainerFlags,
     command: &'static str,
-) -> Result<String, Failed> {
+) -> Result<Created, Failed> {
     // What goes wrong after the options is no misuse of create, and of run only by its exit code.
     let code = |failed: Failed| {
         if command == "run" {
@@ -210,7 +217,7 @@ fn make(
     if let Some(cidfile) = cidfile {
         cidfile.write(&created.id)?;
     }
-    Ok(created.id)
+    Ok(created)
 }
 
 /// Pulls the image if it is not here, or if the newest one is wanted.
