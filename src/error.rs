@@ -89,6 +89,14 @@ pub fn unavailable(message: impl Into<String>) -> anyhow::Error {
     new(Kind::Unavailable, message)
 }
 
+/// Returns the error for what only a node of a swarm has, in docker's words.
+pub fn no_swarm() -> anyhow::Error {
+    unavailable(
+        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to \
+         swarm and try again.",
+    )
+}
+
 /// Returns `error` with a line added that names the flag, file or command that helps.
 ///
 /// `hint` is one sentence without the word "hint" and without a full stop; fronts print it on its own line.

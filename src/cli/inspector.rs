@@ -38,8 +38,13 @@ impl Inspector {
         })
     }
 
-    /// Returns what is printed for the objects that were found.
-    pub fn inspect<T: Serialize>(&self, found: &[T]) -> Result<Inspected> {
+    /// Returns what is printed for the objects that were found; `has_json` says of which docker has its daemon's JSON too, in
+    /// which templates look up what Go's types do not have.
+    pub fn inspect<T: Serialize>(
+        &self,
+        found: &[T],
+        has_json: impl Fn(&T) -> bool,
+    ) -> Result<Inspected> {
         let mut inspected = Inspected::default();
         inspected.out = match self {
             Inspector::Indented => format::pretty_json(found)?,
@@ -47,7 +52,13 @@ impl Inspector {
             Inspector::Template(template) => {
                 let mut lines = Vec::new();
                 for document in found {
-                    match template.inspect(&template::to_value(document)?) {
+                    let value = template::to_value(document)?;
+                    let printed = if has_json(document) {
+                        template.inspect(&value)
+                    } else {
+                        template.execute(&value)
+                    };
+                    match printed {
                         Ok(line) => lines.push(line),
                         Err(error) => inspected.errors.push(format::parsing_error(error)),
                     }
@@ -73,7 +84,10 @@ mod tests {
                 ..Volume::default()
             })
             .collect();
-        let inspected = Inspector::new(asked).unwrap().inspect(&volumes).unwrap();
+        let inspected = Inspector::new(asked)
+            .unwrap()
+            .inspect(&volumes, |_| false)
+            .unwrap();
         let got: Vec<String> = inspected.errors.iter().map(ToString::to_string).collect();
         assert_eq!(
             (inspected.out.as_str(), got),
@@ -105,7 +119,7 @@ mod tests {
             &["a"],
             "\n",
             &[
-                "template parsing error: template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\"",
+                "template parsing error: template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type volume.Volume",
             ],
         );
     }

@@ -115,6 +115,12 @@ pub struct Volume {
     pub options: Option<BTreeMap<String, String>>,
     /// Always `local`.
     pub scope: String,
+    /// What a driver has to say; `local` says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<BTreeMap<String, String>>,
+    /// How large it is; only known where it was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage_data: Option<BTreeMap<String, i64>>,
 }
 
 /// The body of `POST /volumes/create`.

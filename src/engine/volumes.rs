@@ -6,7 +6,8 @@ use super::Engine;
 use super::filter::Filters;
 use crate::docker::system::{Volume, VolumeCreate};
 use crate::monitor::removal;
-use crate::{error, event, volume};
+use crate::volume::options::{Source, source};
+use crate::{error, event};
 
 /// Makes a volume, or returns the one of this name.
 pub fn create(engine: &Engine, request: &VolumeCreate) -> Result<Volume> {
@@ -51,11 +52,11 @@ pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Returns the bytes of all files in a volume; what a volume of the host's holds is not ours to count.
+/// Returns the bytes of all files in a volume; what a directory of the host or another file system holds is not ours to count.
 pub fn bytes(engine: &Engine, volume: &Volume) -> u64 {
-    match volume::device(volume.options.as_ref()) {
-        Some(_) => 0,
-        None => super::usage::of_directory(&engine.volumes.data(&volume.name)),
+    match source(volume.options.as_ref()) {
+        Source::Bind(_) | Source::FileSystem(_) => 0,
+        Source::Directory => super::usage::of_directory(&engine.volumes.data(&volume.name)),
     }
 }
 

@@ -18,3 +18,4 @@ mod signals;
 pub mod sources;
 pub mod stdio;
 pub mod supervise;
+pub mod volumes;

@@ -21,7 +21,7 @@ use super::network::Networking;
 use super::peers::{Peers, Waits};
 use super::restart::{self, Backoff};
 use super::stdio::{Hub, Waiting};
-use super::{client, removal, scrub, signals};
+use super::{client, removal, scrub, signals, volumes};
 use crate::container::logs::Log;
 use crate::container::logs::identity::Identity;
 use crate::container::logs::options::Driver;
@@ -29,6 +29,7 @@ use crate::container::{Containers, EndedBy, ExitStatus, NetworkStatus, Phase, Re
 use crate::dirs::Dirs;
 use crate::store::{self, FileLock};
 use crate::sys::signal::send_signal;
+use crate::volume::mounted::Use;
 use crate::{error, event};
 
 /// How long a repair may hold the lock.
@@ -67,6 +68,8 @@ pub(super) struct Monitor {
     pub(super) hub: Hub,
     pub(super) execs: Execs,
     pub(super) network: Networking,
+    /// File systems of volumes that are mounted for the run.
+    volumes: Vec<Use>,
     pub(super) stage: Stage,
     stopping: Option<Stopping>,
     /// The client for whose time the processes are frozen.
@@ -135,6 +138,7 @@ impl Monitor {
             peers: Peers::default(),
             execs: Execs::default(),
             network: Networking::default(),
+            volumes: Vec::new(),
             stage: Stage::Over,
             stopping: None,
             paused_for: None,
@@ -179,7 +183,12 @@ impl Monitor {
         // A crash from here on leaves a cgroup at most, and its path.
         self.status.cgroup = bring_up::cgroup_path(&self.record);
         self.status.boot_id = store::boot_id();
-        let started = bring_up::bring_up(&self.dirs, &self.record, &mut self.network)
+        let mounted = volumes::mount(&self.dirs, &self.record);
+        let started = mounted
+            .and_then(|mounted| {
+                self.volumes = mounted;
+                bring_up::bring_up(&self.dirs, &self.record, &mut self.network)
+            })
             .and_then(|(run, ends)| self.hub.connect(ends).map(|()| run));
         match started {
             Ok(run) => {
@@ -206,9 +215,15 @@ impl Monitor {
             }
             Err(error) => {
                 self.network.tear_down(&self.dirs, &self.record);
+                volumes::release(&self.dirs, std::mem::take(&mut self.volumes));
                 self.status.network = NetworkStatus::default();
                 let code = StartError::exit_code_of(&error);
-                self.status.exit_code = code.unwrap_or(ExitStatus::ENGINE_FAILED.code());
+                // As with docker, the code of an earlier run stays, but nobody is left with a success.
+                self.status.exit_code = match (code, self.status.exit_code) {
+                    (Some(code), _) => code,
+                    (None, 0) => ExitStatus::REFUSED.code(),
+                    (None, earlier) => earlier,
+                };
                 self.status.error = error::line(&error);
                 let hint = error::hint(&error).unwrap_or_default();
                 hint.clone_into(&mut self.status.hint);
@@ -473,6 +488,7 @@ impl Monitor {
         self.network.events(&self.dirs, &self.record, "disconnect");
         self.network.tear_down(&self.dirs, &self.record);
         self.status.network = NetworkStatus::default();
+        volumes::release(&self.dirs, std::mem::take(&mut self.volumes));
         self.volume_events("unmount");
         if stopping.is_some_and(|stopping| stopping.told) {
             self.event("stop", &[]);
@@ -502,6 +518,7 @@ impl Monitor {
         if let Stage::Running(run) = std::mem::replace(&mut self.stage, Stage::Over) {
             end_all(&run);
         }
+        volumes::release(&self.dirs, std::mem::take(&mut self.volumes));
     }
 
     fn starts_again(&self) -> bool {
@@ -615,7 +632,8 @@ fn end_all(run: &Run) {
 }
 
 fn open_log(dirs: &Dirs, record: &Record) -> Result<Option<Log>> {
-    let driver = Driver::from_config(&record.host_config.log_config)?;
+    let driver = Driver::from_config(&record.host_config.log_config)
+        .context("failed to create task for container: failed to initialize logging driver")?;
     let path = dirs.container_log(&record.id);
     Log::open(&path, &driver, &Identity::of(record))
 }

@@ -561,3 +561,51 @@ fn mounts_are_shared_with_a_host_that_shares_them() {
     sandbox.ok(&["rm", "-f", "box"]);
     sandbox.shell("umount dir/place; umount dir");
 }
+
+#[test]
+fn a_file_system_of_a_volume_is_there_as_long_as_it_is_used() {
+    let sandbox = Sandbox::new();
+    let options = ["-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m"];
+    let create: Vec<&str> = [&["volume", "create"], &options[..], &["vv"]].concat();
+    sandbox.ok(&create);
+    let data = sandbox.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "vv"]);
+    let mounts = || sandbox.shell(&format!("grep -c ' {data} tmpfs ' /proc/mounts || true"));
+    for name in ["aa", "bb"] {
+        sandbox.ok(&[
+            "run", "-d", "--name", name, "-v", "vv:/v", "busybox", "sleep", "100",
+        ]);
+    }
+    // One, which both have, and the host sees.
+    assert_eq!(mounts(), "1");
+    sandbox.ok(&["exec", "aa", "sh", "-c", "echo common > /v/f"]);
+    assert_eq!(sandbox.ok(&["exec", "bb", "cat", "/v/f"]), "common");
+    assert_eq!(sandbox.shell(&format!("cat {data}/f")), "common");
+    sandbox.ok(&["rm", "-f", "aa"]);
+    assert_eq!(mounts(), "1");
+    sandbox.ok(&["stop", "-t", "0", "bb"]);
+    assert_eq!(mounts(), "0");
+    // Whoever looks into a container that does not run has it for so long.
+    sandbox.shell("echo text > f");
+    sandbox.ok(&["cp", "f", "bb:/v/f"]);
+    assert_eq!(mounts(), "0");
+    // A start that fails leaves nothing, nor does one of a file system that is none.
+    sandbox
+        .aril(&["run", "--rm", "-v", "vv:/v", "busybox", "nosuch"])
+        .fails(127, "executable file not found");
+    assert_eq!(mounts(), "0");
+    sandbox.ok(&[
+        "volume",
+        "create",
+        "-o",
+        "type=nosuch",
+        "-o",
+        "device=x",
+        "ww",
+    ]);
+    sandbox
+        .aril(&[
+            "run", "--rm", "-v", "vv:/v", "-v", "ww:/w", "busybox", "true",
+        ])
+        .fails(125, "failed to mount local volume: mount x:");
+    assert_eq!(mounts(), "0");
+}

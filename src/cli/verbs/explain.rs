@@ -39,7 +39,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     }
     let inspector = Inspector::new(&asked)
         .map_err(|error| Failed::from(format::parsing_error(error)).code(64))?;
-    let inspected = inspector.inspect(&[explanation])?;
+    let inspected = inspector.inspect(&[explanation], |_| true)?;
     output::out(&inspected.out)?;
     Failed::all(inspected.errors.into_iter().map(Failed::from).collect())?;
     Ok(0)

@@ -209,7 +209,7 @@ fn inspect(context: &Context, asked: &str, names: &[String]) -> Result<u8, Faile
     let (known, unknown): (Vec<&String>, Vec<&String>) =
         names.iter().partition(|name| *name == DEFAULT);
     let count = if names.is_empty() { 1 } else { known.len() };
-    let inspected = inspector.inspect(&vec![document; count])?;
+    let inspected = inspector.inspect(&vec![document; count], |_| true)?;
     output::out(&inspected.out)?;
     let mut failures: Vec<Failed> = unknown.iter().map(|name| missing(context, name)).collect();
     failures.extend(inspected.errors.into_iter().map(Failed::from));
@@ -260,7 +260,5 @@ pub fn of_swarm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fai
     if command.is_empty() {
         return overview(context);
     }
-    let why = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node \
-               to swarm and try again.";
-    Err(Failed::engine(error::unavailable(why)))
+    Err(Failed::engine(error::no_swarm()))
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::engine;
+use super::{engine, warn};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::inspect::{
     ContainerInspectArgs, ImageInspectArgs, InspectArgs, NetworkInspectArgs, VolumeInspectArgs,
@@ -47,6 +47,7 @@ enum Object {
 fn print<T: Serialize>(
     asked: &str,
     names: &[String],
+    has_json: impl Fn(&T) -> bool,
     mut find: impl FnMut(&str) -> Result<T, Failed>,
 ) -> Result<u8, Failed> {
     let inspector = Inspector::new(asked)
@@ -58,7 +59,7 @@ fn print<T: Serialize>(
             Err(failed) => failures.push(failed),
         }
     }
-    let inspected = inspector.inspect(&found)?;
+    let inspected = inspector.inspect(&found, has_json)?;
     output::out(&inspected.out)?;
     failures.extend(inspected.errors.into_iter().map(Failed::from));
     Failed::all(failures)?;
@@ -97,13 +98,31 @@ pub fn any(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         };
         return Err(Failed::from(error::invalid(format!("{what}: {known}"))));
     }
-    print(&arguments.how.format, &arguments.names, |name| {
+    let has_json = |object: &Object| !matches!(object, Object::Volume(_));
+    print(&arguments.how.format, &arguments.names, has_json, |name| {
         find(&engine, name, kind, size)
     })
 }
 
 /// Looks for an object of `kind`, or of any, in docker's order.
 fn find(engine: &Engine, name: &str, kind: Option<&str>, size: bool) -> Result<Object, Failed> {
+    let ignored = |kind: &str| {
+        if size {
+            warn(&[format!("--size ignored for {kind}")]);
+        }
+    };
+    match kind {
+        Some("config" | "node" | "secret" | "service" | "task") => {
+            return Err(Failed::engine(error::no_swarm()));
+        }
+        Some("plugin") => {
+            let why = format!("plugin {name:?} not found");
+            return Err(Failed::engine(error::not_found(why)));
+        }
+        // Docker's client says so before it asks for any type.
+        None if name.is_empty() => drop(engine.container(name).map_err(Failed::engine)?),
+        _ => {}
+    }
     let wanted = |this: &str| kind.is_none_or(|kind| kind == this);
     let mut last = None;
     if wanted("container") {
@@ -114,19 +133,28 @@ fn find(engine: &Engine, name: &str, kind: Option<&str>, size: bool) -> Result<O
     }
     if wanted("image") {
         match images::inspect(engine, name) {
-            Ok(found) => return Ok(Object::Image(Box::new(found))),
+            Ok(found) => {
+                ignored("image");
+                return Ok(Object::Image(Box::new(found)));
+            }
             Err(error) => last = Some(error),
         }
     }
     if wanted("network") {
         match networks::inspect(engine, name) {
-            Ok(found) => return Ok(Object::Network(Box::new(found))),
+            Ok(found) => {
+                ignored("network");
+                return Ok(Object::Network(Box::new(found)));
+            }
             Err(error) => last = Some(error),
         }
     }
     if wanted("volume") {
         match engine.volumes.get(name) {
-            Ok(found) => return Ok(Object::Volume(Box::new(found))),
+            Ok(found) => {
+                ignored("volume");
+                return Ok(Object::Volume(Box::new(found)));
+            }
             Err(error) => last = Some(error),
         }
     }
@@ -143,9 +171,12 @@ fn find(engine: &Engine, name: &str, kind: Option<&str>, size: bool) -> Result<O
 pub fn containers(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: ContainerInspectArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    print(&arguments.how.format, &arguments.names, |name| {
-        container(&engine, name, arguments.size).map_err(Failed::engine)
-    })
+    print(
+        &arguments.how.format,
+        &arguments.names,
+        |_| true,
+        |name| container(&engine, name, arguments.size).map_err(Failed::engine),
+    )
 }
 
 /// `image inspect`
@@ -153,27 +184,34 @@ pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     let arguments: ImageInspectArgs = command::arguments(matches)?;
     let platform = super::pull::platform(&arguments.platform)?;
     let engine = engine(context)?;
-    print(&arguments.how.format, &arguments.names, |name| {
+    let find = |name: &str| {
         images::on_platform(&engine, name, platform.as_ref())
             .and_then(|()| images::inspect(&engine, name))
             .map_err(Failed::engine)
-    })
+    };
+    print(&arguments.how.format, &arguments.names, |_| true, find)
 }
 
 /// `network inspect`
 pub fn networks(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: NetworkInspectArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    print(&arguments.how.format, &arguments.names, |name| {
-        networks::inspect(&engine, name).map_err(Failed::engine)
-    })
+    print(
+        &arguments.how.format,
+        &arguments.names,
+        |_| true,
+        |name| networks::inspect(&engine, name).map_err(Failed::engine),
+    )
 }
 
 /// `volume inspect`
 pub fn volumes(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: VolumeInspectArgs = command::arguments(matches)?;
     let engine = engine(context)?;
-    print(&arguments.how.format, &arguments.names, |name| {
-        engine.volumes.get(name).map_err(Failed::engine)
-    })
+    print(
+        &arguments.how.format,
+        &arguments.names,
+        |_| false,
+        |name| engine.volumes.get(name).map_err(Failed::engine),
+    )
 }

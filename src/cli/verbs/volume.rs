@@ -69,6 +69,10 @@ pub fn rm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
 pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: VolumePruneArgs = command::arguments(matches)?;
     let mut filters = filters(&arguments.prune.filter)?;
+    if arguments.all && filters.has("all") {
+        let why = "conflicting options: cannot specify both --all and --filter all=1";
+        return Err(Failed::from(error::invalid(why)));
+    }
     if arguments.all {
         filters.add("all", "true");
     }
@@ -76,7 +80,7 @@ pub fn prune(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed
         return propose::volumes(context, &filters);
     }
     let warning = if arguments.all {
-        "WARNING! This will remove all volumes not used by at least one container."
+        "WARNING! This will remove all local volumes not used by at least one container."
     } else {
         "WARNING! This will remove anonymous local volumes not used by at least one container."
     };

@@ -18,7 +18,7 @@ use rustix::mount::MountAttrFlags;
 use crate::container::{Container, Record};
 use crate::engine::{Engine, files};
 use crate::error;
-use crate::monitor::sources;
+use crate::monitor::{sources, volumes};
 use crate::sys::mount::{MountAttributes, attach, clone_tree, set_attributes};
 use crate::sys::rooted::Root;
 use crate::sys::thread::with_own_mounts;
@@ -51,10 +51,12 @@ pub(super) fn with_root<T: Send>(
             "container {id} is being started or stopped by another command"
         )));
     };
+    let used = volumes::mount(&engine.dirs, &container.record)?;
     let done = with_own_mounts(|| {
         let root = stopped(engine, container)?;
         work(&root)
     });
+    volumes::release(&engine.dirs, used);
     engine.containers.clear_run(id);
     done.context("make a mount namespace")?
 }

@@ -1,6 +1,10 @@
 //! Named and anonymous volumes: a directory `NAME/_data` and a record beside it.
 //!
-//! Only the `local` driver exists. Who uses a volume is the containers' business, so removal takes that as an argument.
+//! Only the `local` driver exists: a volume is its directory, one of the host, or a file system (`options`, `mounted`). Who
+//! uses a volume is the containers' business, so removal takes that as an argument.
+
+pub mod mounted;
+pub mod options;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -15,6 +19,7 @@ use crate::dirs::Dirs;
 use crate::docker::system::{Volume, VolumeCreate};
 use crate::error;
 use crate::store::{self, Draft, Durability, FileLock, Records};
+use options::Source;
 
 /// The label that tells volumes without a name of their own.
 pub const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
@@ -70,7 +75,9 @@ impl Volumes {
             .driver_opts
             .clone()
             .filter(|options| !options.is_empty());
-        check_options(options.as_ref()).with_context(|| format!("create {name}"))?;
+        if let Some(options) = &options {
+            options::check(options).with_context(|| format!("create {name}"))?;
+        }
         let draft = Draft::new(&self.dirs.tmp())?;
         let data = draft.path().join(DATA);
         std::fs::DirBuilder::new()
@@ -96,6 +103,10 @@ impl Volumes {
 
     /// Returns a volume by its name; the error is of kind `NotFound` if there is none.
     pub fn get(&self, name: &str) -> Result<Volume> {
+        if name.is_empty() {
+            let why = format!("invalid volume name or ID: {}", error::EMPTY_NAME);
+            return Err(error::invalid(why));
+        }
         let missing = || error::not_found(format!("get {name}: no such volume"));
         if validate_name(name).is_err() {
             return Err(missing());
@@ -125,6 +136,7 @@ impl Volumes {
             name: name.to_owned(),
             options: record.options,
             scope: "local".to_owned(),
+            ..Volume::default()
         }
     }
 
@@ -150,6 +162,8 @@ impl Volumes {
             )));
         }
         let _lock = self.lock(name)?;
+        // What is left of a user that was killed; the files of others are not ours to delete.
+        mounted::unmount(&self.data(name))?;
         self.records.remove(name, &self.dirs.trash())
     }
 }
@@ -162,9 +176,12 @@ pub fn is_anonymous(volume: &Volume) -> bool {
         .is_some_and(|labels| labels.contains_key(ANONYMOUS_LABEL))
 }
 
-/// Returns the directory of the host that a volume with options stands for; none for a plain volume.
-pub fn device(options: Option<&BTreeMap<String, String>>) -> Option<&Path> {
-    options?.get("device").map(Path::new)
+/// Returns the directory of the host that a volume with options stands for; none for others.
+pub fn device(options: Option<&options::Options>) -> Option<&Path> {
+    match options::source(options) {
+        Source::Bind(path) => Some(path),
+        Source::Directory | Source::FileSystem(_) => None,
+    }
 }
 
 /// Refuses a name that is not `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, with docker's text; the error is of kind `Invalid`.
@@ -195,34 +212,6 @@ fn check_driver(driver: &str) -> Result<()> {
     }
     let why = format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found");
     Err(error::not_found(why))
-}
-
-/// Only a directory of the host can stand for a volume: other file systems belong to the host's own mount table.
-fn check_options(options: Option<&BTreeMap<String, String>>) -> Result<()> {
-    let Some(options) = options else {
-        return Ok(());
-    };
-    if let Some(key) = options
-        .keys()
-        .find(|key| !["type", "o", "device"].contains(&key.as_str()))
-    {
-        return Err(error::invalid(format!("invalid option: \"{key}\"")));
-    }
-    let get = |key| options.get(key).map_or("", String::as_str);
-    let is_bind = get("o")
-        .split(',')
-        .any(|word| matches!(word, "bind" | "rbind"));
-    if is_bind && Path::new(get("device")).is_absolute() && matches!(get("type"), "" | "none") {
-        return Ok(());
-    }
-    let error = error::invalid(format!(
-        "volume options type={:?} o={:?} device={:?} are not supported",
-        get("type"),
-        get("o"),
-        get("device")
-    ));
-    let hint = "mount it on the host and give type=none, o=bind and the directory as device";
-    Err(error::with_hint(error, hint))
 }
 
 #[cfg(test)]
@@ -303,11 +292,6 @@ mod tests {
             ..named("vv")
         };
         assert!(volumes.create(&options(&[("wat", "1")])).is_err());
-        assert!(
-            volumes
-                .create(&options(&[("type", "tmpfs"), ("device", "tmpfs")]))
-                .is_err()
-        );
         let bind = [("type", "none"), ("o", "bind"), ("device", "/srv")];
         let (volume, _) = volumes.create(&options(&bind)).unwrap();
         assert_eq!(device(volume.options.as_ref()), Some(Path::new("/srv")));
