@@ -295,6 +295,10 @@ fn resolve_references(engine: &Engine, host: &mut HostConfig) -> Result<()> {
         (&mut host.ipc_mode, false),
         (&mut host.pid_mode, false),
     ] {
+        if is_network && matches!(mode.as_str(), "container" | "container:") {
+            let why = "invalid network mode: invalid container format container:<name|id>";
+            return Err(error::invalid(why));
+        }
         if let Some(other) = mode.strip_prefix("container:") {
             let id = match engine.containers.resolve(other) {
                 Err(error) if is_network => {

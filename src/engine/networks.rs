@@ -29,15 +29,22 @@ pub fn complete(
     let mode = host.network_mode.clone();
     let endpoints = std::mem::take(&mut networking.endpoints_config);
     for (name, settings) in endpoints {
-        endpoint::check_mode(&name, &settings)?;
-        networking
-            .endpoints_config
-            .insert(known_name(engine, &name)?, settings);
+        // Of those that are always there only what is asked of them may be wrong.
+        let plain = record::is_predefined(&name) && settings == EndpointSettings::default();
+        let network = if plain { None } else { known(engine, &name)? };
+        endpoint::check(&name, network.as_ref(), &settings)
+            .with_context(|| format!("invalid config for network {name}"))?;
+        let name = network.map_or(name, |network| network.document.name);
+        networking.endpoints_config.insert(name, settings);
     }
     if matches!(mode.as_str(), "host" | "none") || mode.starts_with("container:") {
         return Ok(());
     }
-    host.network_mode = known_name(engine, &mode)?;
+    host.network_mode = if record::is_predefined(&mode) {
+        mode
+    } else {
+        known(engine, &mode)?.map_or(mode, |network| network.document.name)
+    };
     networking
         .endpoints_config
         .entry(host.network_mode.clone())
@@ -45,15 +52,11 @@ pub fn complete(
     Ok(())
 }
 
-/// Returns the name of the network that `text` means, which may be an id.
-fn known_name(engine: &Engine, text: &str) -> Result<String> {
-    if record::is_predefined(text) {
-        return Ok(text.to_owned());
-    }
+/// Returns the network that `text` means, which may be an id; nothing if there is none.
+fn known(engine: &Engine, text: &str) -> Result<Option<Record>> {
     match engine.networks()?.resolve(text) {
-        Ok(network) => Ok(network.document.name),
-        Err(error) if error::is(&error, error::Kind::NotFound) => Ok(text.to_owned()),
-        Err(error) => Err(error),
+        Err(error) if error::is(&error, error::Kind::NotFound) => Ok(None),
+        found => found.map(Some),
     }
 }
 
@@ -165,10 +168,10 @@ pub(super) fn containers_of(
     places.collect()
 }
 
-/// Removes a network that no running container is in; with `force` one that does not exist is as good as removed.
-pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<()> {
+/// Removes a network that no running container is in; returns whether there was one, as there need be with `force`.
+pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<bool> {
     let network = match engine.networks()?.resolve(text) {
-        Err(error) if force && error::is(&error, error::Kind::NotFound) => return Ok(()),
+        Err(error) if force && error::is(&error, error::Kind::NotFound) => return Ok(false),
         found => found?,
     };
     let name = &network.document.name;
@@ -206,7 +209,7 @@ pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<()> {
         std::fs::remove_dir_all(&run).with_context(|| format!("remove {}", run.display()))?;
     }
     report(engine, "destroy", &network);
-    Ok(())
+    Ok(true)
 }
 
 /// Connects a container to a network: at once if it runs, else when it starts.
@@ -221,7 +224,7 @@ pub fn connect(
     let name = network.document.name.clone();
     let record = &container.record;
     check_connectable(record.host_config.network_mode.as_str(), &network)?;
-    endpoint::check_mode(&name, &settings)?;
+    endpoint::check(&name, Some(&network), &settings)?;
     if record
         .networking_config
         .endpoints_config
@@ -253,7 +256,7 @@ fn check_connectable(mode: &str, network: &Record) -> Result<()> {
     } else if mode == "none" {
         "container cannot be connected to multiple networks with one of the networks in private (none) mode"
     } else if network.driver() == Driver::Host {
-        "container cannot be connected to host network"
+        "cannot connect container to host network - container must be created in host network mode"
     } else if network.driver() == Driver::Null {
         "container cannot be connected to multiple networks with one of the networks in private (none) mode"
     } else {
@@ -278,7 +281,7 @@ pub fn disconnect(engine: &Engine, network: &str, container: &str, force: bool) 
         Err(error) => return Err(error),
     };
     if record.host_config.network_mode == "host" && name == "host" {
-        let why = "container cannot be disconnected from host network or connected to host network";
+        let why = "cannot disconnect container from host network - container was created in host network mode";
         return Err(error::new(error::Kind::Forbidden, why));
     }
     if !record
@@ -286,7 +289,12 @@ pub fn disconnect(engine: &Engine, network: &str, container: &str, force: bool) 
         .endpoints_config
         .contains_key(&name)
     {
-        let why = format!("container {} is not connected to network {name}", record.id);
+        let running = container.status.phase.has_processes();
+        let the = if running { "" } else { "the " };
+        let why = format!(
+            "container {} is not connected to {the}network {name}",
+            record.id
+        );
         return Err(error::new(error::Kind::Forbidden, why));
     }
     if container.status.phase.has_processes() {

@@ -117,7 +117,17 @@ pub fn containers(engine: &Engine, filters: &Filters) -> Result<Pruned> {
 /// with the filter `all` any.
 pub fn unused_volumes(engine: &Engine, filters: &Filters, gone: &Gone) -> Result<Vec<Candidate>> {
     let conditions = Conditions::read(filters, &["all", "label", "label!"])?;
-    let all = filters.flag("all")?.unwrap_or(false);
+    let all = filters.flag("all").map_err(|error| {
+        if filters.values("all").count() > 1 {
+            return error;
+        }
+        let value: String = filters.values("all").collect();
+        let why = "invalid syntax";
+        error::invalid(format!(
+            "invalid filter 'all': strconv.ParseBool: parsing {value:?}: {why}"
+        ))
+    })?;
+    let all = all.unwrap_or(false);
     let containers = engine.containers.list()?;
     let mounts = (containers.iter())
         .filter(|container| !gone.contains(&container.record.id))
@@ -181,8 +191,9 @@ pub fn networks(engine: &Engine, filters: &Filters) -> Result<Vec<String>> {
         ..network
     });
     let pruned = each(named.collect(), |network| {
-        networks::remove(engine, &network.id, false)
+        networks::remove(engine, &network.id, false).map(drop)
     })?;
+    report(engine, "network", pruned.bytes);
     Ok(pruned.removed)
 }
 

@@ -16,7 +16,7 @@ use super::netlink::{Socket, is_refused};
 use super::record::{Driver, Record};
 use super::request;
 use crate::dirs::Dirs;
-use crate::docker::network::{EndpointIpam, EndpointSettings};
+use crate::docker::network::EndpointSettings;
 use crate::error;
 use crate::store;
 use crate::sys::netlink::Protocol;
@@ -71,7 +71,8 @@ pub fn plan(
     member: Member<'_>,
 ) -> Result<Endpoint> {
     let name = &network.document.name;
-    check(network, settings)?;
+    check(name, Some(network), settings)
+        .with_context(|| format!("invalid config for network {name}"))?;
     let (link, mtu) = match network.driver() {
         Driver::Bridge => {
             let bridge =
@@ -138,19 +139,6 @@ fn take_addresses(dirs: &Dirs, endpoint: &mut Endpoint, container: &str) -> Resu
             endpoint.gateways.push(network.way_out(&pool, gateway));
         }
     }
-    for (wanted, ipv6) in [(&ipam.ipv4_address, false), (&ipam.ipv6_address, true)] {
-        if !wanted.is_empty()
-            && !endpoint
-                .addresses
-                .iter()
-                .any(|(address, _)| address.is_ipv6() == ipv6)
-        {
-            return Err(error::invalid(format!(
-                "invalid config for network {}: invalid endpoint settings:\nno configured subnet contains IP address {wanted}",
-                network.document.name
-            )));
-        }
-    }
     for text in &ipam.link_local_ips {
         if let Some(address) = parse_address(text)? {
             let length = if address.is_ipv4() { 16 } else { 64 };
@@ -177,53 +165,79 @@ fn parse_address(text: &str) -> Result<Option<IpAddr>> {
         .map_err(|_| error::invalid(format!("invalid IP address: {text}")))
 }
 
-const UNCHOSEN: &str = "user specified IP address is supported only when connecting to networks with user configured subnets";
-
-/// Refuses addresses where their user may not choose them; errors are of kind `Invalid`.
-fn check(network: &Record, settings: &EndpointSettings) -> Result<()> {
-    let ipam = settings.ipam_config.clone().unwrap_or_default();
-    let asks = !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty();
-    if asks && !network.is_default() && !network.chosen {
-        return Err(error::invalid(format!(
-            "invalid config for network {}: invalid endpoint settings:\n{UNCHOSEN}",
-            network.document.name
-        )));
-    }
-    check_mode(&network.document.name, settings)
-}
-
-/// Refuses what only networks of users have, for the mode of a network.
+/// Refuses what a place in the network called `name` cannot have; there may be no such network yet.
 ///
 /// Errors are of kind `Invalid`.
-pub fn check_mode(mode: &str, settings: &EndpointSettings) -> Result<()> {
-    let user_defined = !super::record::is_predefined(mode) && !mode.starts_with("container:");
+pub fn check(name: &str, network: Option<&Record>, settings: &EndpointSettings) -> Result<()> {
+    let user_defined = !super::record::is_predefined(name) && !name.starts_with("container:");
     let ipam = settings.ipam_config.clone().unwrap_or_default();
+    let aliases = settings.aliases.as_ref();
+    let addresses = [
+        (ipam.ipv4_address.as_str(), false),
+        (&ipam.ipv6_address, true),
+    ];
+    let wanted = || addresses.iter().filter(|(address, _)| !address.is_empty());
     let mut faults = Vec::new();
-    if !user_defined && ipam != EndpointIpam::default() {
-        faults.push("user specified IP address is supported on user defined networks only");
-        faults.push(UNCHOSEN);
+    if !user_defined && wanted().next().is_some() {
+        faults.push(
+            "user specified IP address is supported on user defined networks only".to_owned(),
+        );
     }
-    if !user_defined
-        && settings
-            .aliases
-            .as_ref()
-            .is_some_and(|aliases| !aliases.is_empty())
-    {
-        faults.push("network-scoped aliases are only supported for user-defined networks");
+    if !user_defined && aliases.is_some_and(|aliases| !aliases.is_empty()) {
+        let why = "network-scoped aliases are only supported for user-defined networks";
+        faults.push(why.to_owned());
+    }
+    for (address, ipv6) in wanted() {
+        if !is_address(address, *ipv6) {
+            let family = if *ipv6 { "IPv6" } else { "IPv4" };
+            faults.push(format!("invalid {family} address: {address}"));
+        }
+    }
+    for address in &ipam.link_local_ips {
+        if address.parse::<IpAddr>().is_err() {
+            faults.push(format!("invalid link-local IP address: {address}"));
+        }
+    }
+    if let Some(network) = network {
+        for (address, ipv6) in wanted() {
+            faults.extend(unreachable(network, address, *ipv6)?);
+        }
     }
     if faults.is_empty() {
         return Ok(());
     }
+    let faults = listed(&faults);
     Err(error::invalid(format!(
-        "invalid config for network {mode}: invalid endpoint settings:\n{}",
-        listed(&faults)
+        "invalid endpoint settings:\n{faults}"
     )))
 }
 
+fn is_address(text: &str, ipv6: bool) -> bool {
+    (text.parse::<IpAddr>()).is_ok_and(|address| address.is_ipv6() == ipv6)
+}
+
+/// Returns why nobody can have `address` in a network.
+fn unreachable(network: &Record, address: &str, ipv6: bool) -> Result<Option<String>> {
+    let pools = network.pools()?;
+    let mut subnets = pools
+        .iter()
+        .map(|(pool, _)| pool.subnet)
+        .filter(|subnet| network.chosen && subnet.is_ipv6() == ipv6)
+        .peekable();
+    if subnets.peek().is_none() {
+        let why = "user specified IP address is supported only when connecting to networks with user configured subnets";
+        return Ok(Some(why.to_owned()));
+    }
+    let parsed = address.parse::<IpAddr>().ok();
+    let reached = parsed.is_some_and(|address| subnets.any(|subnet| subnet.contains(address)));
+    Ok((!reached)
+        .then(|| format!("no configured subnet or ip-range contain the IP address {address}")))
+}
+
 /// Several faults stand below one another.
-fn listed(faults: &[&str]) -> String {
+fn listed(faults: &[String]) -> String {
     match faults {
-        [fault] => (*fault).to_owned(),
+        [fault] => fault.clone(),
         faults => {
             let lines: Vec<String> = faults.iter().map(|fault| format!("* {fault}")).collect();
             lines.join("\n")
@@ -474,6 +488,7 @@ pub fn shown(endpoint: &Endpoint, dns_names: Vec<String>) -> EndpointSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::docker::network::{EndpointIpam, IpamConfig};
 
     #[test]
     fn link_addresses_are_read_in_all_forms() {
@@ -494,22 +509,68 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_aliases_are_for_networks_of_users() {
-        let settings = EndpointSettings {
-            ipam_config: Some(EndpointIpam {
-                ipv4_address: "172.17.0.9".to_owned(),
+    fn what_cannot_be_asked_of_a_network() {
+        let check = |name: &str, network: Option<&Record>, ipv4: &str, alias: &str, want: &str| {
+            let ipam = EndpointIpam {
+                ipv4_address: ipv4.to_owned(),
                 ..EndpointIpam::default()
-            }),
-            ..EndpointSettings::default()
+            };
+            let settings = EndpointSettings {
+                ipam_config: Some(ipam),
+                aliases: (!alias.is_empty()).then(|| vec![alias.to_owned()]),
+                ..EndpointSettings::default()
+            };
+            let got = super::check(name, network, &settings);
+            let got = got.map_err(|error| error.to_string().replace('\n', " "));
+            assert_eq!(got.err().unwrap_or_default(), want);
         };
-        let error = check_mode("bridge", &settings).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "invalid config for network bridge: invalid endpoint settings:\n\
-             * user specified IP address is supported on user defined networks only\n\
-             * user specified IP address is supported only when connecting to networks with user configured subnets"
+        let network = |subnet: &str, chosen| {
+            let config = IpamConfig {
+                subnet: subnet.to_owned(),
+                ..IpamConfig::default()
+            };
+            let mut record = Record {
+                chosen,
+                ..Record::default()
+            };
+            record.document.ipam.config = Some(vec![config]);
+            record
+        };
+        let chosen = network("10.0.0.0/24", true);
+        let given = network("10.0.0.0/24", false);
+        check("bridge", None, "", "", "");
+        check("mine", None, "10.0.0.9", "web", "");
+        check("mine", Some(&chosen), "10.0.0.9", "web", "");
+        check(
+            "mine",
+            Some(&chosen),
+            "10.0.1.9",
+            "",
+            "invalid endpoint settings: no configured subnet or ip-range contain the IP address 10.0.1.9",
         );
-        check_mode("mine", &settings).unwrap();
-        check_mode("bridge", &EndpointSettings::default()).unwrap();
+        check(
+            "mine",
+            Some(&chosen),
+            "fd00::1",
+            "",
+            "invalid endpoint settings: * invalid IPv4 address: fd00::1 \
+             * no configured subnet or ip-range contain the IP address fd00::1",
+        );
+        check(
+            "mine",
+            Some(&given),
+            "10.0.0.9",
+            "",
+            "invalid endpoint settings: user specified IP address is supported only when connecting to networks \
+             with user configured subnets",
+        );
+        check(
+            "bridge",
+            None,
+            "10.0.0.9",
+            "web",
+            "invalid endpoint settings: * user specified IP address is supported on user defined networks only \
+             * network-scoped aliases are only supported for user-defined networks",
+        );
     }
 }

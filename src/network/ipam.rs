@@ -101,6 +101,12 @@ impl Subnet {
         }
     }
 
+    /// Returns whether a host can have this address.
+    pub fn has_host(self, address: IpAddr) -> bool {
+        let (first, last) = self.hosts();
+        self.contains(address) && (first..=last).contains(&value(address))
+    }
+
     /// Returns the address that the host gets if nobody chose one: the first.
     pub fn default_gateway(self) -> IpAddr {
         from_value(self.hosts().0, self.address)
@@ -154,10 +160,9 @@ impl Pool {
 
     /// Refuses an address that somebody asks for and cannot have; `Invalid`, or `Conflict` if it is taken.
     pub fn check(&self, wanted: IpAddr, taken: &BTreeSet<IpAddr>) -> Result<()> {
-        let (first, last) = self.subnet.hosts();
-        if !self.subnet.contains(wanted) || !(first..=last).contains(&value(wanted)) {
+        if !self.subnet.has_host(wanted) {
             return Err(error::invalid(format!(
-                "no configured subnet contains IP address {wanted}"
+                "no configured subnet or ip-range contain the IP address {wanted}"
             )));
         }
         if taken.contains(&wanted) || self.reserved.contains(&wanted) {
@@ -317,7 +322,9 @@ mod tests {
                 .unwrap_err();
             assert_eq!(error.to_string(), want);
         };
-        let outside = |wanted: &str| format!("no configured subnet contains IP address {wanted}");
+        let outside = |wanted: &str| {
+            format!("no configured subnet or ip-range contain the IP address {wanted}")
+        };
         for wanted in ["10.0.1.1", "10.0.0.0", "10.0.0.255", "::1"] {
             check(wanted, &[], &outside(wanted));
         }

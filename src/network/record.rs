@@ -68,7 +68,7 @@ pub enum Driver {
 }
 
 /// A network as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// What it is for its users.
     pub document: Network,
@@ -322,6 +322,10 @@ impl Networks {
     ///
     /// The error is of kind `NotFound` if there is none, and `Invalid` if `text` fits several.
     pub fn resolve(&self, text: &str) -> Result<Record> {
+        if text.is_empty() {
+            let why = format!("invalid network name or ID: {}", error::EMPTY_NAME);
+            return Err(error::invalid(why));
+        }
         let networks = self.list()?;
         let document = |network: &&Record| network.document.name == text;
         if let Some(network) = networks.iter().find(document) {
@@ -329,7 +333,7 @@ impl Networks {
         }
         let mut fitting = networks
             .into_iter()
-            .filter(|network| !text.is_empty() && network.document.id.starts_with(text));
+            .filter(|network| network.document.id.starts_with(text));
         match (fitting.next(), fitting.count()) {
             (Some(network), 0) => Ok(network),
             (Some(_), more) => Err(error::invalid(format!(
@@ -482,6 +486,7 @@ impl Networks {
                 }
                 false
             }
+            "overlay" => return Err(error::no_swarm()),
             driver => {
                 return Err(error::with_hint(
                     error::not_found(format!("plugin \"{driver}\" not found")),

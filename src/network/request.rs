@@ -22,10 +22,12 @@ const WITHOUT_EFFECT: [(&str, &str); 4] = [
 
 /// Refuses names that networks cannot have.
 pub(super) fn check_name(name: &str) -> Result<()> {
-    if name.is_empty() || name.trim() != name {
-        let quoted = format!("{name:?}");
+    if name.trim().is_empty() {
+        return Err(error::invalid("invalid name: name is empty"));
+    }
+    if name.trim() != name {
         return Err(error::invalid(format!(
-            "invalid name: {quoted}: leading or trailing blanks, or no name at all"
+            "invalid name: {name:?}: leading or trailing blanks"
         )));
     }
     if name == "default" {
@@ -103,7 +105,9 @@ pub(super) fn complete_addresses(
     if document.enable_ipv4 == Some(false) && !document.enable_ipv6 {
         return Err(error::invalid("IPv4 or IPv6 must be enabled"));
     }
-    // Each family that is wanted has a subnet in the end.
+    configs.sort_by_key(is_ipv6);
+    // Each family that is wanted has a subnet in the end; those that nobody asked for come last, as with docker, and only
+    // they say which gateway they have got.
     for (ipv6, is_wanted) in [
         (false, document.enable_ipv4 != Some(false)),
         (true, document.enable_ipv6),
@@ -112,20 +116,20 @@ pub(super) fn complete_addresses(
         if !is_wanted || configs.iter().any(of_family) {
             continue;
         }
-        let subnet = free_subnet(document, ipv6, surroundings)?.to_string();
+        let subnet = free_subnet(document, ipv6, surroundings)?;
         let open = configs
             .iter_mut()
             .find(|config| config.subnet.is_empty() && is_ipv6(config) == ipv6);
         match open {
-            Some(config) => config.subnet = subnet,
+            Some(config) => config.subnet = subnet.to_string(),
             None => configs.push(IpamConfig {
-                subnet,
+                subnet: subnet.to_string(),
+                gateway: subnet.default_gateway().to_string(),
                 ..IpamConfig::default()
             }),
         }
     }
-    configs.sort_by_key(is_ipv6);
-    for config in &mut configs {
+    for config in &configs {
         check_config(config, surroundings)?;
     }
     if document.enable_ipv4 == Some(false) {
@@ -175,7 +179,7 @@ fn free_subnet(document: &Network, ipv6: bool, surroundings: &Surroundings) -> R
     })
 }
 
-fn check_config(config: &mut IpamConfig, surroundings: &Surroundings) -> Result<()> {
+fn check_config(config: &IpamConfig, surroundings: &Surroundings) -> Result<()> {
     let invalid = |why: String| Err(error::invalid(format!("invalid network config:\n{why}")));
     let Ok(subnet) = config.subnet.parse::<Subnet>() else {
         return invalid(format!(
@@ -200,7 +204,12 @@ fn check_config(config: &mut IpamConfig, surroundings: &Surroundings) -> Result<
                 config.ip_range
             ));
         };
-        if !subnet.contains(range.address) || range.length < subnet.length {
+        if range.length < subnet.length {
+            return invalid(format!(
+                "invalid ip-range {range}: CIDR block is bigger than its parent subnet {subnet}"
+            ));
+        }
+        if !subnet.contains(range.address) {
             return invalid(format!(
                 "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
             ));
@@ -232,7 +241,12 @@ fn check_config(config: &mut IpamConfig, surroundings: &Surroundings) -> Result<
             format!("{subnet} overlaps {other}, the subnet of another network; aril network ls"),
         ));
     }
-    config.gateway = gateway.to_string();
+    if !subnet.has_host(gateway) {
+        return Err(error::new(
+            error::Kind::Forbidden,
+            format!("failed to allocate gateway ({gateway}): Address already in use"),
+        ));
+    }
     Ok(())
 }
 

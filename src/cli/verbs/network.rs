@@ -70,7 +70,9 @@ fn ipam_config(arguments: &NetworkCreateArgs) -> Result<Vec<IpamConfig>, Failed>
         configs.push((subnet, config));
     }
     for range in ranges {
-        let parsed: Subnet = range.parse().map_err(misread)?;
+        let parsed: Subnet = range
+            .parse()
+            .map_err(|_| error::invalid(format!("invalid CIDR address: {range}")))?;
         let config = containing(&mut configs, parsed.address)
             .ok_or_else(|| error::invalid(format!("no matching subnet for range {range}")))?;
         if !config.ip_range.is_empty() {
@@ -161,8 +163,8 @@ pub fn rm(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: NetworkRmArgs = command::arguments(matches)?;
     let engine = engine(context)?;
     each(&arguments.networks, |name| {
-        networks::remove(&engine, name, arguments.force)?;
-        Ok(name.to_owned())
+        let removed = networks::remove(&engine, name, arguments.force)?;
+        Ok(if removed { name } else { "" }.to_owned())
     })
 }
 

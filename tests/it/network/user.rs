@@ -85,7 +85,7 @@ fn addresses_can_be_chosen_where_the_subnet_was() {
     assert_eq!(sandbox.inspect("bb", address), format!("10.77.0.9 {mac}"));
     sandbox.ok(&["exec", "aa", "ping", "-c1", "-W5", "10.77.0.9"]);
     run(&["--network", "one", "--ip", "10.77.0.9"]).fails(125, "Address already in use");
-    let outside = "no configured subnet contains IP address 10.78.0.9";
+    let outside = "no configured subnet or ip-range contain the IP address 10.78.0.9";
     run(&["--network", "one", "--ip", "10.78.0.9"]).fails(125, outside);
     let default = "user specified IP address is supported on user defined networks only";
     run(&["--ip", "172.17.0.9"]).fails(125, default);
