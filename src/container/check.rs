@@ -61,7 +61,7 @@ pub fn complete(config: &mut Config, host: &mut HostConfig, machine: &Machine) -
     }
     check_unsupported(host)?;
     security::parse_options(host)?;
-    logs::options::Driver::from_config(&host.log_config)?;
+    logs::options::Driver::check(&host.log_config)?;
     for rule in host.resources.device_cgroup_rules.iter().flatten() {
         spec::resources::parse_device_rule(rule)?;
     }
@@ -316,6 +316,12 @@ fn cpu_limits(asked: &mut Resources, machine: &Machine) -> Result<()> {
     }
     if asked.cpu_quota > 0 && asked.cpu_quota < 1_000 {
         return refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+    }
+    if asked.cpu_shares < 0 {
+        let shares = asked.cpu_shares;
+        return refuse(format!(
+            "invalid CPU shares ({shares}): value must be a positive integer"
+        ));
     }
     if asked.cpu_shares != 0 {
         asked.cpu_shares = asked.cpu_shares.clamp(SHARES_MIN, SHARES_MAX);

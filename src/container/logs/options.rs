@@ -1,6 +1,7 @@
 //! `--log-driver` and `--log-opt`: which driver, and what it is told. Pure; the texts are docker's.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::Result;
 use regex::Regex;
@@ -54,7 +55,7 @@ pub enum Sink {
 pub struct Files {
     /// Bytes of one file; `u64::MAX` is unlimited.
     pub max_bytes: u64,
-    /// Number of files, at least 1.
+    /// Number of files, at least 1. None is compressed, whatever `compress` says: they are read from their ends.
     pub max_files: u32,
 }
 
@@ -73,8 +74,29 @@ pub struct Wanted {
     pub tag: String,
 }
 
+/// A value that is wrong, which docker finds when the container starts.
+#[derive(Debug)]
+struct Unusable(String);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unusable {}
+
 impl Driver {
-    /// Reads what was asked for; errors are of kind `Invalid`.
+    /// Refuses what docker refuses when a container is made: what is unknown, but not every value. Errors are of kind
+    /// `Invalid`.
+    pub fn check(config: &LogConfig) -> Result<()> {
+        match Driver::from_config(config) {
+            Err(error) if error.is::<Unusable>() => Ok(()),
+            read => read.map(drop),
+        }
+    }
+
+    /// Reads what was asked for.
     pub fn from_config(config: &LogConfig) -> Result<Driver> {
         let mut options = Options(config.config.clone());
         let mut driver = Driver {
@@ -89,10 +111,18 @@ impl Driver {
         };
         match name {
             "none" => return Ok(driver),
-            "json-file" => driver.files = Some(options.files("", JSON_FILE)?),
+            "json-file" => {
+                let rotates = options.0.contains_key("max-size");
+                let files = options.files("", JSON_FILE)?;
+                if options.flag("compress")? == Some(true) && (files.max_files < 2 || !rotates) {
+                    return unusable(
+                        "compress cannot be true when max-file is less than 2 or max-size is not set",
+                    );
+                }
+                driver.files = Some(files);
+            }
             "local" => {
                 driver.files = Some(options.files("", LOCAL)?);
-                // What it keeps is not compressed, whatever is said.
                 options.flag("compress")?;
             }
             "journald" => {
@@ -142,7 +172,9 @@ impl Options {
         match text.as_str() {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
-            _ => Err(refuse(name, &text, "expected true or false")),
+            _ => unusable(format!(
+                "strconv.ParseBool: parsing {text:?}: invalid syntax"
+            )),
         }
     }
 
@@ -150,24 +182,25 @@ impl Options {
         let mut files = default;
         let name = format!("{prefix}max-size");
         if let Some(text) = self.take(&name) {
-            files.max_bytes = parse_size(&text)
-                .ok_or_else(|| refuse(&name, &text, "expected a size such as 10m"))?;
+            let Some(bytes) = parse_size(&text) else {
+                let why = format!("invalid size: '{text}'");
+                return if default == JSON_FILE {
+                    unusable(why)
+                } else {
+                    unusable(format!("invalid value for {name}: {text}: {why}"))
+                };
+            };
+            files.max_bytes = bytes;
         }
         let name = format!("{prefix}max-file");
         if let Some(text) = self.take(&name) {
-            files.max_files = text
-                .parse()
-                .map_err(|_| refuse(&name, &text, "expected a number"))?;
-            if files.max_files == 0 {
-                return Err(error::invalid(format!("{name} cannot be less than 1")));
+            let Ok(count) = text.parse() else {
+                return unusable(format!("strconv.Atoi: parsing {text:?}: invalid syntax"));
+            };
+            if count == 0 {
+                return unusable(format!("{name} cannot be less than 1"));
             }
-        }
-        if prefix.is_empty() && default == JSON_FILE && self.flag("compress")? == Some(true) {
-            let why = error::invalid("compress is not supported for json-file");
-            return Err(error::with_hint(
-                why,
-                "max-size and max-file limit what a log takes of the disk",
-            ));
+            files.max_files = count;
         }
         Ok(files)
     }
@@ -191,12 +224,14 @@ impl Options {
         };
         let pattern = |name: &str, text: Option<String>| -> Result<Option<Regex>> {
             let Some(text) = text else { return Ok(None) };
-            Regex::new(&text)
-                .map(Some)
-                .map_err(|_| refuse(name, &text, "expected a regular expression"))
+            Regex::new(&text).map(Some).or_else(|_| {
+                unusable(format!(
+                    "invalid value {text:?} for log opt '{name}': expected a regular expression"
+                ))
+            })
         };
         let tag = self.take("tag").unwrap_or_default();
-        identity::check_tag(&tag)?;
+        identity::check_tag(&tag).or_else(|error| unusable(error.to_string()))?;
         Ok(Wanted {
             labels: list(self.take("labels")),
             labels_pattern: pattern("labels-regex", self.take("labels-regex"))?,
@@ -231,10 +266,8 @@ impl Options {
     }
 }
 
-fn refuse(key: &str, value: &str, why: &str) -> anyhow::Error {
-    error::invalid(format!(
-        "invalid value \"{value}\" for log opt '{key}': {why}"
-    ))
+fn unusable<T>(why: impl Into<String>) -> Result<T> {
+    Err(Unusable(why.into()).into())
 }
 
 /// Sizes of logs are decimal, unlike those of memory; -1 is unlimited.
@@ -333,10 +366,11 @@ mod tests {
                 &[][..],
                 "error looking up logging plugin wat: plugin \"wat\" not found",
             ),
+            ("json-file", &[("max-size", "x")], "invalid size: 'x'"),
             (
-                "json-file",
+                "local",
                 &[("max-size", "x")],
-                "invalid value \"x\" for log opt 'max-size': expected a size such as 10m",
+                "invalid value for max-size: x: invalid size: 'x'",
             ),
             (
                 "",
@@ -347,7 +381,7 @@ mod tests {
             (
                 "",
                 &[("compress", "true")],
-                "compress is not supported for json-file",
+                "compress cannot be true when max-file is less than 2 or max-size is not set",
             ),
             (
                 "journald",
@@ -381,7 +415,6 @@ mod tests {
             ),
         ] {
             let error = driver(kind, options).unwrap_err();
-            assert!(error::is(&error, error::Kind::Invalid));
             assert_eq!(error.to_string(), want);
         }
     }

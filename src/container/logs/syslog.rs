@@ -84,7 +84,9 @@ fn address(text: &str) -> Result<Address> {
     if text.is_empty() {
         return Ok(Address::Unix(PathBuf::from(LOCAL_SOCKET)));
     }
-    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(error::invalid("unsupported scheme: ''"));
+    };
     let host = || -> Result<String> {
         let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !host.ends_with(':') && !port.contains(']') => {
