@@ -91,6 +91,7 @@ pub fn commit(engine: &Engine, container: &Container, options: &CommitOptions) -
     };
     let made = create(&engine.images, &mut lease, &new, options.reference.as_ref())?;
     let id = made.image.id;
+    images::report(engine, "create", id.as_ref(), id.as_ref());
     let mut attributes = removal::attributes(record);
     attributes.insert("comment".to_owned(), options.comment.clone());
     attributes.insert("imageID".to_owned(), id.to_string());

@@ -10,22 +10,6 @@ use crate::docker::system::Event;
 use crate::error;
 use crate::event::{self, Follower};
 
-const KEYS: [&str; 14] = [
-    "config",
-    "container",
-    "daemon",
-    "event",
-    "image",
-    "label",
-    "network",
-    "node",
-    "plugin",
-    "scope",
-    "secret",
-    "service",
-    "type",
-    "volume",
-];
 /// Actions whose name goes on after a colon.
 const OPEN_ACTIONS: [&str; 3] = ["exec_create", "exec_start", "health_status"];
 
@@ -39,19 +23,20 @@ pub struct Span {
 }
 
 /// Calls `each` for every event that is wanted, oldest first, until `until` has passed or `each` says by returning false
-/// that it is enough.
+/// that it is enough. As with docker, filters by what events do not have leave nothing out.
 pub fn events(
     engine: &Engine,
     span: Span,
     filters: &Filters,
     each: &mut dyn FnMut(&Event) -> Result<bool>,
 ) -> Result<()> {
-    filters.check(&KEYS)?;
     if let (Some(since), Some(until)) = (span.since, span.until)
         && since > until
     {
         return Err(error::invalid(format!(
-            "`since` time ({since}) cannot be after `until` time ({until})"
+            "`since` time ({}) cannot be after `until` time ({})",
+            seconds(since),
+            seconds(until)
         )));
     }
     let now = Timestamp::now();
@@ -86,6 +71,11 @@ pub fn events(
             Err(errno) => return Err(errno).context("wait for events"),
         }
     }
+}
+
+/// A moment in seconds, with all nine digits of the rest.
+fn seconds(moment: Timestamp) -> String {
+    format!("{}.{:09}", moment.as_second(), moment.subsec_nanosecond())
 }
 
 /// Says what old clients look for; the journal does not say things twice.

@@ -340,9 +340,13 @@ pub fn remove(engine: &Engine, text: &str, options: RemoveOptions) -> Result<Vec
 
 pub(super) fn finish(engine: &Engine, removal: &Removal) -> Result<()> {
     for step in &removal.steps {
-        match step {
-            Removed::Untagged(name) => report(engine, "untag", name, name),
-            Removed::Deleted(id) => report(engine, "delete", id, id),
+        let (action, what) = match step {
+            Removed::Untagged(name) => ("untag", name),
+            Removed::Deleted(id) => ("delete", id),
+        };
+        // Of layers nothing is told.
+        if let Some(id) = removal.ids.get(what) {
+            report(engine, action, id, id);
         }
     }
     gc::empty_trash(&engine.images)

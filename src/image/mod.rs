@@ -272,9 +272,8 @@ pub(crate) fn find<'t>(table: &'t Table, text: &str) -> Result<(&'t Record, Opti
     let shown = match parsed {
         Ok(reference) => reference.or_latest().familiar(),
         // An id is no name, but it is not malformed either.
-        Err(_) if digest::parse(text).is_ok() || (hex.len() == 64 && hex.bytes().all(digits)) => {
-            text.to_owned()
-        }
+        Err(_) if hex.len() == 64 && hex.bytes().all(digits) => format!("sha256:{hex}"),
+        Err(_) if digest::parse(text).is_ok() => text.to_owned(),
         Err(error) => return Err(error),
     };
     Err(error::not_found(format!("No such image: {shown}")))

@@ -4,7 +4,7 @@
 //! lock; then what nobody needs goes to the trash. So a refused removal has changed nothing, and two removals, or a removal
 //! and a new container, see each other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::Result;
 use oci_spec::image::Digest;
@@ -53,6 +53,8 @@ impl Default for RemoveOptions {
 pub struct Removal {
     /// In the order in which it is shown: names, then ids of images and chain IDs of their layers.
     pub steps: Vec<Removed>,
+    /// Ids of images by their names, and by themselves, before it was done.
+    pub ids: BTreeMap<String, String>,
     /// Bytes of the layers that are gone, as docker counts them.
     pub reclaimed: u64,
 }
@@ -159,7 +161,14 @@ fn locked(
     let leased = leased(images)?;
     let uses = in_use()?;
     let used: Vec<Digest> = uses.iter().map(|user| user.image.clone()).collect();
+    let mut ids = BTreeMap::new();
     let steps = references::update(images, |table| {
+        for record in &table.records {
+            let id = record.id.to_string();
+            let names = all_names(record).into_iter().map(|name| name.familiar());
+            ids.extend(names.map(|name| (name, id.clone())));
+            ids.insert(id.clone(), id);
+        }
         act(&mut Plan {
             chains: chains(&diff_ids(images, table, &used)),
             table,
@@ -168,6 +177,7 @@ fn locked(
     })?;
     let mut removal = Removal {
         steps,
+        ids,
         reclaimed: 0,
     };
     let deleted = |step: &Removed| matches!(step, Removed::Deleted(_));
@@ -745,6 +755,6 @@ mod tests {
         assert_eq!(gone.len(), 4, "{gone:?}");
         assert_eq!(store.names(), ["used:1", "used:2"]);
         let none = prune(&store.images, true, &|_| false, &mut || Ok(Vec::new())).unwrap();
-        assert_eq!(none, Removal::default());
+        assert_eq!((none.steps, none.reclaimed), (Vec::new(), 0));
     }
 }

@@ -120,7 +120,7 @@ fn filters_and_times_choose() {
     assert_eq!(count(&["event=create"]), 2);
     assert_eq!(count(&["event=create", "type=container"]), 1);
     assert_eq!(count(&["image=busybox", "type=container"]), 1);
-    assert_eq!(count(&["event=tag"]), 1);
+    assert_eq!(count(&["event=tag"]), 2);
     assert_eq!(
         sandbox.ok(&["events", "--since", "0s", "--until", "0s"]),
         ""
@@ -139,9 +139,6 @@ fn filters_and_times_choose() {
             && line.ends_with("(image=busybox, name=box, tier=front)"),
         "{line}"
     );
-    sandbox
-        .aril(&["events", "--filter", "nosuch=1", "--until", "0s"])
-        .fails(1, "invalid filter 'nosuch'");
     sandbox
         .aril(&["events", "--since", "wat"])
         .fails(1, "failed to parse value as time or duration");

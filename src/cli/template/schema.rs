@@ -187,7 +187,7 @@ const TYPES: &[(&str, &str)] = &[
     ("Config", "*container.Config"),
     ("ContainerInspect", "container.InspectResponse"),
     ("EndpointSettings", "*network.EndpointSettings"),
-    ("Event", "events.Message"),
+    ("Event", "*events.Message"),
     ("Health", "*container.Health"),
     ("HealthResult", "*container.HealthcheckResult"),
     ("Healthcheck", "*v1.HealthcheckConfig"),

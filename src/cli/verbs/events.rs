@@ -24,8 +24,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
                 "json" => "{{json .}}".to_owned(),
                 asked => asked.replace("\\t", "\t").replace("\\n", "\n"),
             };
-            let parsed = Template::parse(&asked);
-            Some(parsed.map_err(|error| Failed::from(format::parsing_error(error)).code(64))?)
+            Some(parse(&asked).map_err(|error| Failed::from(error).code(64))?)
         }
     };
     let span = Span {
@@ -46,6 +45,15 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     };
     events::events(&engine, span, &filters, &mut each).map_err(Failed::engine)?;
     Ok(0)
+}
+
+/// Reads a template, and tries it on an event that says nothing: mistakes come before the first event.
+fn parse(asked: &str) -> Result<Template> {
+    let wrong = |error| anyhow::anyhow!("Error parsing format: {error}");
+    let parsed = Template::parse(asked).map_err(wrong)?;
+    let nothing = template::to_value(&Event::default())?;
+    parsed.execute(&nothing).map_err(wrong)?;
+    Ok(parsed)
 }
 
 /// `TIME TYPE ACTION ID (NAME=VALUE, …)`

@@ -1,6 +1,6 @@
 //! `pull`, and the pull that `run` and `create` begin with.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::engine;
 use crate::cli::command::{self, Context};
@@ -49,8 +49,12 @@ pub fn pull(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     Ok(0)
 }
 
-/// Reads `--platform`; empty means none.
+/// Reads `--platform` of a command for images that are here; empty means none.
 pub fn platform(text: &str) -> Result<Option<Platform>> {
+    parse_platform(text).context("invalid platform")
+}
+
+fn parse_platform(text: &str) -> Result<Option<Platform>> {
     let given = Some(text).filter(|text| !text.is_empty());
     given.map(Platform::parse).transpose()
 }
@@ -58,7 +62,7 @@ pub fn platform(text: &str) -> Result<Option<Platform>> {
 /// Reads `--platform` of a command for which `$DOCKER_DEFAULT_PLATFORM` may say it.
 pub fn platform_or_default(text: &str) -> Result<Option<Platform>> {
     let default = std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default();
-    platform(if text.is_empty() { &default } else { text })
+    parse_platform(if text.is_empty() { &default } else { text })
 }
 
 /// Pulls and shows it.

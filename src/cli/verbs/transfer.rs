@@ -16,7 +16,7 @@ use crate::engine::{files, images};
 use crate::error;
 use crate::image::archive::import::{self, ImportOptions};
 use crate::image::archive::load::{self, LoadOptions};
-use crate::image::archive::save;
+use crate::image::archive::save::{self, Selected};
 use crate::oci::reference::Reference;
 
 /// How much is gathered before it is written.
@@ -48,6 +48,10 @@ fn to(
             "failed to {what} {object}: invalid output path: stat {}: no such file or directory",
             dir.display()
         );
+        return Err(Failed::from(error::invalid(why)));
+    }
+    if path.is_dir() {
+        let why = format!("failed to {what} {object}: cannot write to a directory");
         return Err(Failed::from(error::invalid(why)));
     }
     // A device or pipe is written to as it is.
@@ -101,7 +105,11 @@ pub fn save(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
             images::on_platform(&engine, image, platform.as_ref())?;
         }
         let selected = save::select(&engine.images, &arguments.images)?;
-        save::save(&engine.images, &selected, out)
+        save::save(&engine.images, &selected, out)?;
+        for Selected { image, .. } in &selected {
+            images::report(&engine, "save", image.id.as_ref(), image.id.as_ref());
+        }
+        Ok(())
     })?;
     Ok(0)
 }
@@ -144,7 +152,7 @@ pub fn load(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
             ))?;
         }
         output::out(&format!("Loaded image: {name}\n"))?;
-        images::report(&engine, "load", image.id.as_ref(), &name);
+        images::report(&engine, "load", image.id.as_ref(), image.id.as_ref());
     }
     Ok(0)
 }
@@ -193,6 +201,9 @@ pub fn import(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     };
     let engine = engine(context)?;
     let image = import::import(&engine.images, input, &options).map_err(Failed::engine)?;
+    if let Some(name) = &options.reference {
+        images::report(&engine, "tag", image.id.as_ref(), &name.familiar());
+    }
     images::report(&engine, "import", image.id.as_ref(), image.id.as_ref());
     output::out(&format!("{}\n", image.id))?;
     Ok(0)

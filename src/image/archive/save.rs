@@ -35,7 +35,7 @@ pub struct Selected {
 }
 
 /// Returns the images that users' texts name, each once: a name without a tag stands for all of its tags, an id for the
-/// image without a name.
+/// image without a name. Names are in the order in which they were given.
 ///
 /// The error is of kind `NotFound` if there is no such image.
 pub fn select(images: &Images, texts: &[String]) -> Result<Vec<Selected>> {
@@ -53,7 +53,9 @@ pub fn select(images: &Images, texts: &[String]) -> Result<Vec<Selected>> {
             all.len() - 1
         };
         for name in names {
-            references::add(&mut all[at].references, name);
+            if !all[at].references.contains(&name) {
+                all[at].references.push(name);
+            }
         }
         Ok(())
     };
