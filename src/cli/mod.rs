@@ -173,7 +173,8 @@ fn outcome(face: Face, arguments: &[String]) -> Result<Outcome, Stop> {
     if help && rest.is_empty() {
         return Ok(Outcome::Help(root_help(name)));
     }
-    if global.version {
+    // As with docker, a command beside it is what is meant.
+    if global.version && rest.is_empty() {
         return Ok(Outcome::Help(version::line(face)));
     }
     let variable = |name: &str| std::env::var(name).ok();
@@ -253,10 +254,17 @@ fn call(
 
 /// A group that was called without a command of it.
 fn in_group(group: &'static Group, path: &str, arguments: &[String]) -> Result<Outcome, Stop> {
+    /// Groups whose usage docker ends with a word that others lack.
+    const WITH_COMMAND: [&str; 2] = ["manifest", "volume"];
     /// Options of a group: none but the one for help.
     const NONE: Spec = commands::spec("", commands::Names::augment_args);
+    let usage = if WITH_COMMAND.contains(&group.name) {
+        "COMMAND"
+    } else {
+        ""
+    };
     let spec = Spec {
-        usage: "COMMAND",
+        usage,
         arguments: command::Arguments::AtLeast(0),
         ..NONE
     };
@@ -267,7 +275,8 @@ fn in_group(group: &'static Group, path: &str, arguments: &[String]) -> Result<O
     let name = path.split(' ').next().unwrap_or_default();
     let misuse = Misuse {
         text: format!(
-            "{name}: unknown command: {path} {first}\n\nUsage:  {path}\n\nRun '{path} --help' for more information"
+            "{name}: unknown command: {path} {first}\n\nUsage:  {}\n\nRun '{path} --help' for more information",
+            [path, usage].join(" ").trim_end()
         ),
         code: 1,
     };
@@ -425,7 +434,7 @@ mod tests {
         );
         check(
             "thing -D version",
-            "125: unknown shorthand flag: 'D' in -D\n\nUsage:  docker thing COMMAND\n\nRun 'docker thing --help' for more information",
+            "125: unknown shorthand flag: 'D' in -D\n\nUsage:  docker thing\n\nRun 'docker thing --help' for more information",
         );
     }
 }

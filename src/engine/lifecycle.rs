@@ -65,13 +65,21 @@ fn start_for(
 /// nothing of the container runs, as docker does: who looks at it next sees its end.
 pub fn kill(engine: &Engine, text: &str, signal: &str) -> Result<()> {
     let kill = || {
-        let container = engine.container(text)?;
         let number = signal::parse(signal).map_err(|error| match signal.parse::<i32>() {
             Ok(number) if number != 0 => {
                 error::invalid(format!("the linux daemon does not support signal {number}"))
             }
             _ => error,
         })?;
+        let container = engine.container(text)?;
+        // Nothing runs that could get it: as with docker, nothing is started any more either.
+        if container.status.phase == Phase::Restarting {
+            let options = StopOptions {
+                signal: Some(number.to_string()),
+                timeout_s: Some(0),
+            };
+            return stop_for(engine, &container, &options, Purpose::Stop).map(drop);
+        }
         running(&container)?;
         let connection = monitor(engine, &container)?;
         connection.request(&Request::Signal(number))?;

@@ -1,6 +1,6 @@
 //! Which containers `ps` shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::IntErrorKind;
 use std::ops::RangeInclusive;
 
@@ -11,6 +11,7 @@ use super::filter::Filters;
 use super::{Engine, repair};
 use crate::container::{Container, Phase};
 use crate::error;
+use crate::monitor::network::links;
 
 const KEYS: [&str; 15] = [
     "ancestor",
@@ -91,6 +92,23 @@ pub fn list(engine: &Engine, options: &ListOptions) -> Result<Vec<Container>> {
         .filter(|container| all || runs(container))
         .filter(|container| wanted.fits(container));
     Ok(shown.take(options.last.unwrap_or(usize::MAX)).collect())
+}
+
+/// Returns the names that containers have by the links of others, `web/db`, by id.
+pub fn link_names(engine: &Engine) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for container in engine.containers.list()? {
+        let record = &container.record;
+        for link in record.host_config.links.iter().flatten() {
+            let (id, alias) = links::parts(link);
+            if alias.is_empty() {
+                continue;
+            }
+            let name = format!("{}/{alias}", record.name);
+            names.entry(id.to_owned()).or_default().push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// Returns whether `ps` shows a container without being asked for all.

@@ -45,7 +45,7 @@ fn limits_change_while_it_runs() {
     assert_eq!(read("pids/pids.max", "pids.max"), "max");
     assert_eq!(
         sandbox.inspect("box", "{{.HostConfig.CpuShares}} {{.HostConfig.PidsLimit}}"),
-        "512 -1"
+        "512 0"
     );
     sandbox.ok(&["update", "--cpus", "0.5", "box"]);
     assert_eq!(

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::error;
 
@@ -91,20 +91,28 @@ pub fn labels(files: &[String], arguments: &[String]) -> Result<BTreeMap<String,
 fn read(path: &str) -> Result<Vec<String>> {
     let file = std::fs::File::open(path).map_err(|why| error::invalid(opened(path, &why)))?;
     let mut bytes = Vec::new();
-    file.take(FILE_MAX)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("read {path}"))?;
+    file.take(FILE_MAX).read_to_end(&mut bytes).map_err(|why| {
+        error::invalid(format!(
+            "invalid env file ({path}): {}",
+            said("read", path, &why)
+        ))
+    })?;
     parse(&bytes).map_err(|why| error::invalid(format!("invalid env file ({path}): {why}")))
 }
 
 /// What Go says of a file that cannot be opened.
 pub(super) fn opened(path: &str, why: &io::Error) -> String {
+    said("open", path, why)
+}
+
+fn said(done: &str, path: &str, why: &io::Error) -> String {
     let why = match why.kind() {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "is a directory".to_owned(),
         _ => why.to_string(),
     };
-    format!("open {path}: {why}")
+    format!("{done} {path}: {why}")
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<String>, String> {

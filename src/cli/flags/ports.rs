@@ -183,7 +183,7 @@ fn parse_address(text: &str) -> Result<String> {
 /// `80` or `80-90`; the error is Go's.
 fn parse_range(text: &str) -> Result<(u16, u16), String> {
     if text.is_empty() {
-        return Err("empty string specified for ports".to_owned());
+        return Err("Empty string specified for ports.".to_owned());
     }
     let port = |text: &str| {
         let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -202,7 +202,7 @@ fn parse_range(text: &str) -> Result<(u16, u16), String> {
         None => start,
     };
     if end < start {
-        return Err(format!("invalid range specified for port: {text}"));
+        return Err(format!("Invalid range specified for the Port: {text}"));
     }
     Ok((start, end))
 }
@@ -334,7 +334,7 @@ mod tests {
             ("8080:80", "invalid port format for --expose: 8080:80"),
             (
                 "9-8",
-                "invalid range format for --expose: 9-8, error: invalid range specified for port: 9-8",
+                "invalid range format for --expose: 9-8, error: Invalid range specified for the Port: 9-8",
             ),
         ] {
             let error = expose(argument, &mut exposed).unwrap_err();

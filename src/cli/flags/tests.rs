@@ -224,7 +224,7 @@ fn conflicts_are_refused_with_docker_texts() {
     refused("-p abc img", "Invalid containerPort: abc");
     refused(
         "--expose 5-3 img",
-        "invalid range format for --expose: 5-3, error: invalid range specified for port: 5-3",
+        "invalid range format for --expose: 5-3, error: Invalid range specified for the Port: 5-3",
     );
     refused(
         "--env-file /nosuch img",

@@ -1,6 +1,6 @@
 //! `start`, `stop`, `restart`, `kill`, `pause`, `unpause`, `wait`, `rm`, `rename`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::run::{check_terminal, exit_code};
 use super::session::{SessionOptions, chosen_keys, follow};
@@ -122,7 +122,9 @@ pub fn restart(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
     let engine = engine(context)?;
     let options = stop_options(&arguments)?;
     each(&arguments.containers, |name| {
-        let warning = lifecycle::restart(&engine, &engine.container(name)?, &options)?;
+        let container = engine.container(name)?;
+        let warning = lifecycle::restart(&engine, &container, &options)
+            .with_context(|| format!("Cannot restart container {name}"))?;
         if context.face.hints {
             warn(warning.as_slice());
         }

@@ -1,5 +1,7 @@
 //! `ps`, `images` and `history`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use jiff::Timestamp;
 
@@ -52,10 +54,17 @@ pub fn ps(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let found = engine_list::list(&engine, &options).map_err(Failed::engine)?;
     let table = references::read(&engine.images).map_err(Failed::engine)?;
     let now = Timestamp::now();
+    let links = if arguments.no_trunc {
+        engine_list::link_names(&engine).map_err(Failed::engine)?
+    } else {
+        BTreeMap::new()
+    };
     let rows: Result<Vec<_>> = found
         .iter()
         .map(|container| {
             let mut shown = shown(container, &table, now);
+            let more = links.get(&container.record.id);
+            shown.names.extend(more.into_iter().flatten().cloned());
             if sizes {
                 (shown.size_rw, shown.size_root_fs) = size(&engine, container)?;
             }

@@ -1,6 +1,7 @@
 //! `run` and `create`.
 
 use std::io::IsTerminal as _;
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 
@@ -149,6 +150,11 @@ pub(super) fn request(
         directory: &directory,
     };
     let mut request = flags::request(container, caller).map_err(options_of)?;
+    for server in &request.host_config.dns {
+        if server.parse::<IpAddr>().is_ok_and(|it| it.is_loopback()) {
+            warn(&[format!("Localhost DNS ({server}) may fail in containers.")]);
+        }
+    }
     // The image is named as docker names it in its answers; whether it exists is the engine's affair.
     if request.config.tty
         && let Some(size) = terminal::size()

@@ -210,19 +210,28 @@ impl Found {
 /// Finds what is to be copied out of a container.
 fn find(root: &Root, from: Place<'_>, follow_link: bool) -> Result<Found> {
     let written = from.written();
+    let no_directory = || error::invalid(format!("lstat {}: not a directory", from.path));
     let missing = |error: io::Error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => from.missing(from.path),
+        ErrorKind::NotFound => from.missing(from.path),
+        ErrorKind::NotADirectory => no_directory(),
         _ => anyhow::Error::new(error).context(format!("open {} in the container", from.path)),
     };
     // What must be a directory is one also by way of a link.
     let follow = follow_link || written.directory;
     let Resolved { path, kind } = resolve(root, &written.path, follow).map_err(missing)?;
     let Some(kind) = kind else {
-        return Err(from.missing(from.path));
+        // With a link that is followed, that is what is not there.
+        let missing = Path::new("/").join(&path);
+        let missing = if follow_link {
+            &missing
+        } else {
+            Path::new(from.path)
+        };
+        return Err(from.missing(&missing.display().to_string()));
     };
     let is_dir = kind == FileType::Directory;
     if written.directory && !is_dir {
-        return Err(from.missing(from.path));
+        return Err(no_directory());
     }
     let called = written.name().as_bytes().to_vec();
     let open = |path: &Path| root.open_direct(path, OFlags::PATH | OFlags::DIRECTORY);
@@ -309,14 +318,19 @@ fn directory(
 fn local_source(from: &Path, follow_link: bool) -> Result<Found> {
     let cwd = std::env::current_dir().context("find the working directory")?;
     let written = Written::new(from, &cwd);
-    let shown = || written.path.display().to_string();
     let missing = |error: &io::Error| {
+        // With a link that is followed, that is what is not there.
+        let link = std::fs::read_link(&written.path)
+            .ok()
+            .filter(|_| follow_link);
+        let parent = written.path.parent().unwrap_or(&written.path);
+        let shown = link.map_or_else(|| written.path.clone(), |link| parent.join(link));
         let why = match error.kind() {
             ErrorKind::NotFound => "no such file or directory".to_owned(),
             ErrorKind::NotADirectory => "not a directory".to_owned(),
             _ => error.to_string(),
         };
-        LocalError(format!("lstat {}: {why}", shown()))
+        LocalError(format!("lstat {}: {why}", shown.display()))
     };
     let follow = follow_link || written.directory;
     let path = if follow {
@@ -326,10 +340,11 @@ fn local_source(from: &Path, follow_link: bool) -> Result<Found> {
     };
     let meta = path.symlink_metadata().map_err(|e| missing(&e))?;
     if written.directory && !meta.is_dir() {
-        return local(format!("lstat {}/: not a directory", shown()));
+        return local("not a directory");
     }
     if meta.file_type().is_socket() {
-        return local(format!("{}: a socket cannot be copied", shown()));
+        let shown = written.path.display();
+        return local(format!("{shown}: a socket cannot be copied"));
     }
     let (dir, name) = if meta.is_dir() {
         (path.as_path(), Vec::new())
@@ -368,6 +383,9 @@ fn local_target(to: &Path) -> Result<(Written, There)> {
             "invalid output path: {:?} must be a directory or a regular file",
             written.path.display().to_string()
         )),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            local(format!("stat {}: not a directory", written.path.display()))
+        }
         Err(_) => Ok((written, There::Nothing)),
     }
 }

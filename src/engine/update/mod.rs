@@ -122,7 +122,7 @@ fn merged(now: &HostConfig, asked: &ContainerUpdate, new: &Resources) -> Result<
     for (other, name) in [(old.cpu_period, "CPU Period"), (old.cpu_quota, "CPU Quota")] {
         if new.nano_cpus > 0 && other > 0 {
             return conflict(&format!(
-                "NanoCPUs cannot be updated as {name} has already been set"
+                "Nano CPUs cannot be updated as {name} has already been set"
             ));
         }
     }
@@ -170,7 +170,8 @@ fn merged(now: &HostConfig, asked: &ContainerUpdate, new: &Resources) -> Result<
         to.blkio_weight = new.blkio_weight;
     }
     if new.pids_limit.is_some() {
-        to.pids_limit = new.pids_limit;
+        // No limit is written as none, as docker does.
+        to.pids_limit = new.pids_limit.map(|limit| limit.max(0));
     }
     Ok(host)
 }
@@ -229,7 +230,7 @@ mod tests {
         assert_eq!(host.resources.memory, 100 << 20);
         assert_eq!(host.resources.memory_swap, 128 << 20);
         assert_eq!(host.resources.cpuset_cpus, "0");
-        assert_eq!(host.resources.pids_limit, Some(-1));
+        assert_eq!(host.resources.pids_limit, Some(0));
         assert_eq!(host.restart_policy, now.restart_policy);
     }
 
