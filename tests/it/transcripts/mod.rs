@@ -21,7 +21,7 @@ use play::{Docker, replay};
 const RECORD: &str = "ARIL_TRANSCRIPTS_DOCKER";
 
 /// Cases that there are at least: a file that is no longer read would otherwise go unnoticed.
-const CASES: usize = 290;
+const CASES: usize = 540;
 
 macro_rules! files {
     ($($name:ident)*) => {
@@ -42,6 +42,19 @@ files! {
     templates
     images
     refusals
+    networks
+    connections
+    volumes
+    states
+    restarts
+    usage
+    usage_groups
+    events
+    copies
+    updates
+    inspects
+    flags
+    archives
 }
 
 fn folder() -> PathBuf {

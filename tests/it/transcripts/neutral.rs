@@ -14,6 +14,8 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         ),
         // The image is as large as somebody's busybox.
         (r"\b\d+(?:\.\d+)?MB\b", "<n>MB"),
+        // What docker 28 says besides when it cannot remove networks.
+        (r"(?m)^exit status \d+\n", ""),
         // A package of docker's has it so.
         (r"\bSRun '", "Run '"),
     ];
@@ -77,4 +79,5 @@ fn what_is_made_neutral() {
     check("1.98MB 64MiB\n", &["<n>MB 64MiB"]);
     check("Up About an hour\n", &["Up <while>"]);
     check("/tmp/here/x\n", &["<work>/x"]);
+    check("x: exit status 1\nexit status 1\n", &["x: exit status 1"]);
 }
