@@ -16,6 +16,7 @@ say() { printf '\n==> %s\n' "$*"; }
 
 # A command or file that tests need, and the Debian package that has it.
 needed='
+/usr/include/seccomp.h:libseccomp-dev
 /usr/include/stdio.h:libc6-dev
 /bin/busybox:busybox-static
 bash:bash

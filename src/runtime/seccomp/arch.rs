@@ -114,6 +114,11 @@ impl Architecture {
         }
     }
 
+    /// Whether its calls have arguments of 32 bits, whose upper halves are 0 for the kernel; those of x32 have all 64.
+    pub(super) fn has_32_bit_arguments(self) -> bool {
+        matches!(self, Architecture::X86 | Architecture::Arm)
+    }
+
     /// Calls `each` with every system call in the order of their numbers, x32 without its mark.
     pub(super) fn for_each_call(self, mut each: impl FnMut(u32, &'static str)) {
         /// Above what any of these architectures has, by a good measure.

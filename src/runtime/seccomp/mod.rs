@@ -1,9 +1,11 @@
 //! Seccomp profiles (runtime-spec config-linux.md, Seccomp) → programs that the kernel installs. Pure.
 //!
 //! The meaning is that of runc with libseccomp, where the spec leaves room:
-//! - Rules whose action is the default one are passed over. Of the others for one call, those with conditions come before
-//!   the one without, each group in the order of the profile.
+//! - Rules whose action is the default one are passed over. Of the others for one call, the first without conditions
+//!   decides, and those with conditions count only if there is none; of them the first that matches.
 //! - A rule with two conditions on the same argument is read as one rule per condition.
+//! - Processes of 32 bits have arguments of 32 bits, which are compared with the lower halves of the values. A masked
+//!   comparison masks both sides.
 //! - Calls with higher numbers than the profile knows for an architecture fail with ENOSYS, unless the default action lets
 //!   calls pass: programs fall back on ENOSYS, but give up on the profile's EPERM.
 //! - Calls of an architecture that is not listed kill the process.
@@ -13,6 +15,11 @@ use std::collections::HashMap;
 use anyhow::{Result, bail};
 
 mod arch;
+#[cfg(test)]
+mod differential;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod machine;
+mod multiplex;
 mod program;
 
 pub use arch::Architecture;
@@ -105,6 +112,19 @@ struct Rules {
     otherwise: Option<u32>,
 }
 
+impl Rules {
+    /// Returns the rules that count, with the one without conditions as one of none.
+    fn alternatives(&self) -> Vec<Alternative> {
+        match self.otherwise {
+            None => self.alternatives.clone(),
+            Some(returned) => vec![Alternative {
+                conditions: Vec::new(),
+                returned,
+            }],
+        }
+    }
+}
+
 const EPERM: u32 = libc::EPERM.cast_unsigned();
 
 /// The native architecture first, then those listed that run here, each once.
@@ -140,18 +160,11 @@ fn ranges(architecture: Architecture, rules: &HashMap<&str, Rules>, default: u32
             push(next, Decision::Return(default));
         }
         next = number + 1;
-        let decision = match rules.get(name) {
-            None => Decision::Return(default),
-            Some(rules) => {
-                known = next;
-                let otherwise = rules.otherwise.unwrap_or(default);
-                if rules.alternatives.is_empty() {
-                    Decision::Return(otherwise)
-                } else {
-                    Decision::ByArguments(rules.alternatives.clone(), otherwise)
-                }
-            }
-        };
+        let decision = decide(architecture, name, rules, default);
+        if decision.is_some() {
+            known = next;
+        }
+        let decision = decision.unwrap_or(Decision::Return(default));
         push(number, decision);
     });
     if known > 0 && !is_permissive(default) && default != NO_SUCH_CALL {
@@ -171,6 +184,37 @@ fn ranges(architecture: Architecture, rules: &HashMap<&str, Rules>, default: u32
         }
     }
     ranges
+}
+
+/// Returns what the rules say of a call; nothing if there is none for it.
+fn decide(
+    architecture: Architecture,
+    name: &str,
+    rules: &HashMap<&str, Rules>,
+    default: u32,
+) -> Option<Decision> {
+    let own = rules.get(name);
+    if let Some(returned) = own.and_then(|own| own.otherwise) {
+        return Some(Decision::Return(returned));
+    }
+    let mut alternatives: Vec<Alternative> = Vec::new();
+    alternatives.extend(own.into_iter().flat_map(|own| own.alternatives.clone()));
+    if architecture == Architecture::X86 {
+        for &(call, number) in multiplex::carried_by(name) {
+            let of_call = rules.get(call).map(Rules::alternatives).unwrap_or_default();
+            alternatives.extend(of_call.iter().map(|it| multiplex::carried(it, number)));
+        }
+    }
+    if architecture.has_32_bit_arguments() {
+        for condition in alternatives.iter_mut().flat_map(|it| &mut it.conditions) {
+            condition.comparison = condition.comparison.lower_half();
+        }
+    }
+    match own {
+        None if alternatives.is_empty() => None,
+        _ if alternatives.is_empty() => Some(Decision::Return(default)),
+        _ => Some(Decision::ByArguments(alternatives, default)),
+    }
 }
 
 fn is_permissive(returned: u32) -> bool {
@@ -262,7 +306,7 @@ fn condition(argument: &SeccompArgument) -> Result<Condition> {
         "SCMP_CMP_GE" => Comparison::GreaterOrEqual(value),
         "SCMP_CMP_MASKED_EQ" => Comparison::MaskedEqual {
             mask: value,
-            value: argument.value_two,
+            value: argument.value_two & value,
         },
         unknown => bail!(error::invalid(format!(
             "unknown seccomp comparison {unknown:?}"
@@ -276,54 +320,8 @@ fn condition(argument: &SeccompArgument) -> Result<Condition> {
 
 #[cfg(test)]
 mod tests {
+    use super::machine::{Call, run};
     use super::*;
-
-    /// A call as the kernel shows it to the program (`struct seccomp_data`).
-    struct Call {
-        audit: u32,
-        number: u32,
-        arguments: [u64; 6],
-    }
-
-    /// Runs a program as the kernel would.
-    fn run(program: &[Instruction], call: &Call) -> u32 {
-        let word = |offset: u32| match offset {
-            0 => call.number,
-            4 => call.audit,
-            16.. => {
-                let argument = call.arguments[((offset - 16) / 8) as usize];
-                let high = !offset.is_multiple_of(8);
-                ((argument >> (32 * u32::from(high))) & 0xffff_ffff) as u32
-            }
-            other => panic!("load from {other}"),
-        };
-        let mut accumulator = 0;
-        let mut at = 0;
-        loop {
-            let i = program[at];
-            at += 1;
-            let holds = match i.code {
-                0x20 => {
-                    accumulator = word(i.operand);
-                    continue;
-                }
-                0x54 => {
-                    accumulator &= i.operand;
-                    continue;
-                }
-                0x05 => {
-                    at += i.operand as usize;
-                    continue;
-                }
-                0x06 => return i.operand,
-                0x15 => accumulator == i.operand,
-                0x25 => accumulator > i.operand,
-                0x35 => accumulator >= i.operand,
-                other => panic!("unknown operation {other:#x}"),
-            };
-            at += usize::from(if holds { i.jump_true } else { i.jump_false });
-        }
-    }
 
     const X86_64: u32 = 0xc000_003e;
     const I386: u32 = 0x4000_0003;
@@ -342,6 +340,7 @@ mod tests {
             number,
             arguments: all,
         };
+        machine::check(&filter.program).unwrap();
         let found = run(&filter.program, &call);
         assert_eq!(
             found, expected,
@@ -460,14 +459,54 @@ mod tests {
     }
 
     #[test]
-    fn conditions_come_before_the_rule_without() {
+    fn a_rule_without_conditions_decides_alone() {
         let f = filter(
             r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
-                {"names":["ioctl"],"action":"SCMP_ACT_ALLOW"},
-                {"names":["ioctl"],"action":"SCMP_ACT_KILL_PROCESS","args":[{"index":1,"value":21522,"op":"SCMP_CMP_EQ"}]}]}"#,
+                {"names":["ioctl"],"action":"SCMP_ACT_KILL_PROCESS","args":[{"index":1,"value":21522,"op":"SCMP_CMP_EQ"}]},
+                {"names":["ioctl"],"action":"SCMP_ACT_ALLOW"}]}"#,
         );
-        check(&f, X86_64, 16, &[0, 21522], libc::SECCOMP_RET_KILL_PROCESS);
+        check(&f, X86_64, 16, &[0, 21522], ALLOW);
         check(&f, X86_64, 16, &[0, 1], ALLOW);
+    }
+
+    #[test]
+    fn programs_of_32_bits_have_lower_halves() {
+        let f = filter(
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86"],"syscalls":[
+                {"names":["kill"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":18446744073709551615,"op":"SCMP_CMP_EQ"}]}]}"#,
+        );
+        check(&f, X86_64, 62, &[u64::MAX], ALLOW);
+        check(&f, X86_64, 62, &[0xffff_ffff], DENY);
+        check(&f, I386, 37, &[0xffff_ffff], ALLOW);
+        check(&f, I386, 37, &[0], DENY);
+    }
+
+    #[test]
+    fn calls_by_way_of_another_are_the_same_calls() {
+        let f = filter(
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"syscalls":[
+                {"names":["connect","accept","shmat"],"action":"SCMP_ACT_ERRNO"},
+                {"names":["socket"],"action":"SCMP_ACT_TRAP","args":[
+                    {"index":0,"value":38,"op":"SCMP_CMP_EQ"},{"index":2,"value":7,"op":"SCMP_CMP_EQ"}]}]}"#,
+        );
+        check(&f, I386, 362, &[], DENY);
+        for (number, arguments, expected) in [
+            (102, [3, 0, 0], DENY),
+            (102, [5, 0, 0], DENY),
+            (102, [1, 0, 0], ALLOW),
+            (102, [1, 0, 7], libc::SECCOMP_RET_TRAP),
+            (102, [2, 0, 0], ALLOW),
+            (117, [21, 0, 0], DENY),
+            (117, [22, 0, 0], ALLOW),
+        ] {
+            check(&f, I386, number, &arguments, expected);
+        }
+        // What is said of the carrier itself goes first.
+        let f = filter(
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86"],"syscalls":[
+                {"names":["socketcall"],"action":"SCMP_ACT_ALLOW"},{"names":["bind"],"action":"SCMP_ACT_TRAP"}]}"#,
+        );
+        check(&f, I386, 102, &[2], ALLOW);
     }
 
     #[test]
@@ -552,7 +591,7 @@ mod tests {
         ("kill", 62),
         ("mkdir", 83),
     ];
-    const ACTIONS: [&str; 6] = [
+    pub(super) const ACTIONS: [&str; 6] = [
         "SCMP_ACT_ALLOW",
         "SCMP_ACT_ERRNO",
         "SCMP_ACT_LOG",
@@ -560,19 +599,22 @@ mod tests {
         "SCMP_ACT_KILL_PROCESS",
         "SCMP_ACT_TRACE",
     ];
-    const COMPARISONS: [&str; 7] = [
-        "SCMP_CMP_EQ",
+    /// In the order of their numbers in libseccomp's `enum scmp_compare`, which begin with 1.
+    pub(super) const COMPARISONS: [&str; 7] = [
         "SCMP_CMP_NE",
         "SCMP_CMP_LT",
         "SCMP_CMP_LE",
-        "SCMP_CMP_GT",
+        "SCMP_CMP_EQ",
         "SCMP_CMP_GE",
+        "SCMP_CMP_GT",
         "SCMP_CMP_MASKED_EQ",
     ];
-    const VALUES: [u64; 7] = [0, 1, 2, 0xffff_ffff, 1 << 32, (1 << 32) + 1, u64::MAX];
+    pub(super) const VALUES: [u64; 7] = [0, 1, 2, 0xffff_ffff, 1 << 32, (1 << 32) + 1, u64::MAX];
 
-    fn rule() -> impl Strategy<Value = SeccompRule> {
-        let name = prop::sample::select(NAMES.map(|(name, _)| name.to_owned()).to_vec());
+    /// Rules for calls of `names`.
+    pub(super) fn rule(names: &[&str]) -> impl Strategy<Value = SeccompRule> + use<> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let name = prop::sample::select(names);
         let value = || prop::sample::select(VALUES.to_vec());
         let comparison = prop::sample::select(COMPARISONS.to_vec());
         let argument =
@@ -609,10 +651,10 @@ mod tests {
                 "SCMP_CMP_LE" => given <= value,
                 "SCMP_CMP_GT" => given > value,
                 "SCMP_CMP_GE" => given >= value,
-                _ => given & value == it.value_two,
+                _ => given & value == it.value_two & value,
             }
         };
-        let mut otherwise = None;
+        let (mut otherwise, mut matching) = (None, None);
         let mut known = 0;
         for rule in &profile.syscalls {
             for name in &rule.names {
@@ -633,23 +675,25 @@ mod tests {
             };
             match (rule.args.is_empty(), matches) {
                 (true, _) => otherwise = otherwise.or(Some(returned)),
-                (false, true) => return returned,
+                (false, true) => matching = matching.or(Some(returned)),
                 (false, false) => {}
             }
         }
         let hidden = known > 0 && number >= known && !is_permissive(default);
-        otherwise.unwrap_or(if hidden { NO_SUCH_CALL } else { default })
+        let rest = if hidden { NO_SUCH_CALL } else { default };
+        otherwise.or(matching).unwrap_or(rest)
     }
 
     proptest! {
         #[test]
         fn programs_do_what_profiles_mean(
             default in prop::sample::select(ACTIONS.to_vec()),
-            syscalls in prop::collection::vec(rule(), 0..6),
+            syscalls in prop::collection::vec(rule(&NAMES.map(|(name, _)| name)), 0..6),
             calls in prop::collection::vec((0_usize..6, prop::array::uniform6(prop::sample::select(VALUES.to_vec()))), 20),
         ) {
             let profile = Seccomp { default_action: default.to_owned(), syscalls, ..Seccomp::default() };
             let filter = compile(&profile, Architecture::X86_64).unwrap();
+            prop_assert_eq!(machine::check(&filter.program), Ok(()));
             for (which, arguments) in calls {
                 let (name, number) = NAMES[which];
                 let call = Call { audit: 0xc000_003e, number, arguments };

@@ -45,6 +45,25 @@ pub(super) enum Comparison {
     },
 }
 
+impl Comparison {
+    /// The upper half of what it compares with becomes 0, as that of every argument of 32 bits is.
+    pub(super) fn lower_half(self) -> Comparison {
+        let low = |value: u64| value & 0xffff_ffff;
+        match self {
+            Comparison::Equal(value) => Comparison::Equal(low(value)),
+            Comparison::NotEqual(value) => Comparison::NotEqual(low(value)),
+            Comparison::Less(value) => Comparison::Less(low(value)),
+            Comparison::LessOrEqual(value) => Comparison::LessOrEqual(low(value)),
+            Comparison::Greater(value) => Comparison::Greater(low(value)),
+            Comparison::GreaterOrEqual(value) => Comparison::GreaterOrEqual(low(value)),
+            Comparison::MaskedEqual { mask, value } => Comparison::MaskedEqual {
+                mask: low(mask),
+                value: low(value),
+            },
+        }
+    }
+}
+
 /// Calls from number `first` up to the next range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Range {
