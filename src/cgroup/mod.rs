@@ -96,6 +96,46 @@ pub fn create(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup>
     }
 }
 
+/// Makes the cgroup as [`create`] does, for who is root of a user namespace only.
+///
+/// Rules for devices are left out: nobody may set them there, and nobody there may make a device. Where no cgroup may be made
+/// and nothing else is asked of it, the result is one without a directory, and its processes stay in ours.
+pub fn create_in_user_namespace(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
+    let resources = Resources {
+        devices: Vec::new(),
+        ..resources.clone()
+    };
+    match create(host, path, &resources) {
+        Err(error) if is_refused(&error) && resources == Resources::default() => {
+            tracing::debug!("stay in our own cgroup: {error:#}");
+            Ok(Cgroup {
+                path: normal(path)?,
+                v1: Vec::new(),
+                unified: None,
+            })
+        }
+        made => made,
+    }
+}
+
+/// Returns whether an error is that the kernel did not let us.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    let errno = cause.and_then(io::Error::raw_os_error);
+    matches!(errno, Some(libc::EACCES | libc::EPERM | libc::EROFS))
+}
+
+/// Makes every plan of `resources`: each is made or refused, whatever stands in it.
+#[cfg(any(test, fuzzing))]
+pub fn plan_everything(resources: &Resources) {
+    let made = [v1::plan(resources, V1_UNLIMITED), v2::plan(resources)];
+    for writes in made.into_iter().flatten() {
+        drop(systemd::properties::of_writes(&writes));
+    }
+    drop(devices::plan_v1(&resources.devices));
+    drop(devices::program(&resources.devices));
+}
+
 /// Takes over the cgroup that systemd has made at `path`: what it has not made is, and `resources` are set.
 pub fn adopt(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
     let path = normal(path)?;

@@ -111,7 +111,12 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
         .unwrap_or_default();
     // What a start that was cut off has left there.
     super::removal::clear_cgroup(&facts.cgroup)?;
-    let cgroup = cgroup::create(&host, Path::new(&facts.cgroup), &resources)?;
+    let path = Path::new(&facts.cgroup);
+    let cgroup = if facts.in_user_namespace {
+        cgroup::create_in_user_namespace(&host, path, &resources)?
+    } else {
+        cgroup::create(&host, path, &resources)?
+    };
     let plan = Plan {
         spec: &spec,
         bundle: &bundle,
@@ -362,6 +367,7 @@ pub fn look(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
         private_cgroup: host.cgroupns_mode != "host",
         cgroup: cgroup_path(record),
         cgroup2_only: false,
+        in_user_namespace: crate::sys::process::in_user_namespace(),
         shm: None,
         devices: devices::of_host(host)?,
         block_devices: devices::limited(&host.resources)?,

@@ -18,7 +18,7 @@ use zbus::{OwnedObjectPath, Variant};
 
 mod bus;
 mod holder;
-mod properties;
+pub(super) mod properties;
 
 pub use holder::Holder;
 

@@ -12,7 +12,7 @@ const QUOTA_STEP: u64 = 10_000;
 
 /// A property's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(in crate::cgroup) enum Value {
     Bool(bool),
     Number(u64),
     Text(String),
@@ -24,10 +24,10 @@ pub(super) enum Value {
 }
 
 /// A property of a unit.
-pub(super) type Property = (&'static str, Value);
+pub(in crate::cgroup) type Property = (&'static str, Value);
 
 /// Returns the properties that say the same as `writes`, which are for v1 or for v2.
-pub(super) fn of_writes(writes: &[Write]) -> Vec<Property> {
+pub(in crate::cgroup) fn of_writes(writes: &[Write]) -> Vec<Property> {
     let mut properties = Vec::new();
     for write in writes {
         let name = match &*write.file {

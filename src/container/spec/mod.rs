@@ -63,6 +63,8 @@ pub struct Facts {
     pub cgroup: String,
     /// Whether the host has only cgroup2.
     pub cgroup2_only: bool,
+    /// Whether we are in a user namespace, where not all groups exist.
+    pub in_user_namespace: bool,
     /// /dev/shm to share, a path on the host; none makes a new one unless the host's ipc is shared.
     pub shm: Option<PathBuf>,
     /// Files on the host that become /etc/resolv.conf, /etc/hostname and /etc/hosts.
@@ -271,10 +273,13 @@ fn sysctls(record: &Record, facts: &Facts) -> BTreeMap<String, String> {
             "net.ipv4.ip_unprivileged_port_start".to_owned(),
             "0".to_owned(),
         );
-        sysctls.insert(
-            "net.ipv4.ping_group_range".to_owned(),
-            "0 2147483647".to_owned(),
-        );
+        // In a user namespace only of groups that it has.
+        if !facts.in_user_namespace {
+            sysctls.insert(
+                "net.ipv4.ping_group_range".to_owned(),
+                "0 2147483647".to_owned(),
+            );
+        }
     }
     sysctls.extend(record.host_config.sysctls.clone());
     sysctls
@@ -305,6 +310,7 @@ mod tests {
             private_cgroup: true,
             cgroup: "/aril/x".into(),
             cgroup2_only: false,
+            in_user_namespace: false,
             shm: None,
             files: vec![("/state/hosts".into(), "/etc/hosts")],
             devices: Vec::new(),

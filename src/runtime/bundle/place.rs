@@ -1,12 +1,12 @@
 //! The cgroup of a container that is being created.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::cgroup::systemd::{self, Holder, Unit};
 use crate::cgroup::{self, Cgroup, layout};
+use crate::error;
 use crate::oci::runtime::Spec;
 use crate::oci::runtime::resources::{DeviceRule, Resources};
 
@@ -40,7 +40,7 @@ impl Place {
             Cgroups::Files { optional } => {
                 let path = path_of(spec, id);
                 let cgroup = match cgroup::create(&layout::detect()?, &path, &resources(spec)) {
-                    Err(error) if optional && is_refused(&error) && asks_nothing(spec) => {
+                    Err(error) if optional && cgroup::is_refused(&error) && asks_nothing(spec) => {
                         tracing::debug!("stay in our own cgroup: {error:#}");
                         None
                     }
@@ -72,7 +72,10 @@ impl Place {
             }),
             Err(error) => {
                 drop(holder);
-                warn_of(systemd::stop(&unit));
+                // A unit of this name that exists already is somebody else's, and runs on.
+                if error::kind(&error) != Some(error::Kind::Conflict) {
+                    warn_of(systemd::stop(&unit));
+                }
                 Err(error)
             }
         }
@@ -95,13 +98,6 @@ fn warn_of(done: Result<()>) {
     if let Err(error) = done {
         tracing::warn!("{error:#}");
     }
-}
-
-/// Whether the kernel did not let us.
-fn is_refused(error: &anyhow::Error) -> bool {
-    let cause = error.root_cause().downcast_ref::<io::Error>();
-    let errno = cause.and_then(io::Error::raw_os_error);
-    matches!(errno, Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }
 
 /// Whether a configuration neither names a cgroup nor limits anything; who may not make cgroups may make no devices

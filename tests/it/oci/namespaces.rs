@@ -128,7 +128,7 @@ fn two_containers_can_share_namespaces() {
     second.run().says("box\nsleep");
 }
 
-fn with_users(sandbox: &mut Sandbox) {
+pub(super) fn with_users(sandbox: &mut Sandbox) {
     sandbox
         .namespace("user", None)
         .set(

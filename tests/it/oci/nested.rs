@@ -113,3 +113,32 @@ fn containers_run_in_a_privileged_container() {
     let said = machine.ok(&[&run[..], &["busybox", "sh", "-c", script]].concat());
     assert_eq!(said, "inner\njoined\non its bridge");
 }
+
+#[test]
+fn containers_run_in_a_container_with_a_user_namespace() {
+    let script = "set -e
+        export ARIL_ROOT=/place/root ARIL_RUN=/run/aril PATH=/place:$PATH
+        mkdir /place/root; mount -t tmpfs tmpfs /place/root
+        aril load -q -i /place/saved.tar >/dev/null
+        aril run --rm --network none busybox echo inner
+        aril run -d --network none --name one busybox sleep 1000 >/dev/null
+        aril exec one sh -c 'echo joined $(id -u); echo null >/dev/null'
+        aril stop -t 0 one >/dev/null; aril start one >/dev/null; aril rm -f one >/dev/null
+        aril run --rm busybox echo on its bridge
+        aril run --rm --network none -m 64m busybox true 2>&1 | grep -o 'make cgroup.*' | sed 's/ .sys.*: /: /'
+        aril ps -aq";
+    let mut sandbox = Sandbox::new(script);
+    privileged(&mut sandbox);
+    super::namespaces::with_users(&mut sandbox);
+    let place = sandbox.rootfs().join("place");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::create_dir(sandbox.rootfs().join("run")).unwrap();
+    std::fs::copy(ARIL, place.join("aril")).unwrap();
+    let machine = Machine::new();
+    let saved = place.join("saved.tar");
+    machine.ok(&["save", "-o", saved.to_str().unwrap(), "busybox"]);
+    open_to_all(&sandbox);
+    sandbox
+        .run()
+        .says("inner\njoined 0\non its bridge\nmake cgroup: permission denied");
+}
