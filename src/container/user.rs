@@ -64,7 +64,8 @@ impl Accounts {
         };
         let number = number(name)?;
         let entry = self.passwd().find(|entry| match number {
-            Some(uid) => entry.uid == uid || entry.name == name,
+            // Also if somebody is called so: that an image may decide on.
+            Some(uid) => entry.uid == uid,
             None if name.is_empty() => entry.uid == 0,
             None => entry.name == name,
         });
@@ -108,11 +109,11 @@ impl Accounts {
     }
 
     fn group(&self, wanted: &str) -> Result<u32> {
-        let number = number(wanted)?;
-        let named = self
-            .groups()
-            .find(|group| group.name == wanted || number == Some(group.gid));
-        named.map(|group| group.gid).or(number).ok_or_else(|| {
+        if let Some(gid) = number(wanted)? {
+            return Ok(gid);
+        }
+        let named = self.groups().find(|group| group.name == wanted);
+        named.map(|group| group.gid).ok_or_else(|| {
             let why = "no matching entries in group file";
             error::invalid(format!("unable to find group {wanted}: {why}"))
         })
@@ -222,6 +223,14 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_no_name() {
+        let accounts = Accounts::new(b"1000:x:0:0::/root:/bin/sh\n", b"1000:x:0:\n");
+        let user = accounts.find("1000:1000", &["1000".to_owned()]).unwrap();
+        assert_eq!((user.uid, &user.groups[..]), (1000, &[1000][..]));
+        assert_eq!(accounts.find("1000", &[]).unwrap().uid, 1000);
+    }
+
+    #[test]
     fn missing_names_have_dockers_texts() {
         assert_eq!(
             find("ghost", &[]).unwrap_err().to_string(),
@@ -249,9 +258,9 @@ mod tests {
         /// Whatever stands in the files, a number is itself and never a name.
         #[test]
         fn users_are_found_in_any_file(
-            passwd in "([a-z0-9:/-]{0,30}\n|app:x:[0-9]{1,12}:[0-9]{1,12}::/h:/s\n){0,6}",
+            passwd in "([a-z0-9:/-]{0,30}\n|(app|[0-9]):x:[0-9]{1,12}:[0-9]{1,12}::/h:/s\n){0,6}",
             group in "([a-z0-9:,]{0,30}\n|wheel:x:[0-9]{1,12}:app,root\n){0,6}",
-            wanted in "(app|root|[0-9]{1,12}|[a-z0-9-]{0,5})(:(wheel|[0-9]{1,12}|[a-z]{0,5}))?",
+            wanted in "(app|root|[0-9]|[0-9]{1,12}|[a-z0-9-]{0,5})(:(wheel|[0-9]{1,12}|[a-z]{0,5}))?",
         ) {
             let accounts = Accounts::new(passwd.as_bytes(), group.as_bytes());
             if let Ok(user) = accounts.find(&wanted, &[]) {
