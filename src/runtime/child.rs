@@ -8,6 +8,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 
 use super::channel::{Channel, Failure, Message};
 use super::init::{Init, Sync, Userns, adjust_oom_score};
+use super::net_devices::{self, NetDevice};
 use super::{hooks, idmap, listener};
 use crate::oci::runtime::{Hook, Hooks};
 use crate::oci::state::{State, Status};
@@ -47,6 +48,7 @@ pub type Meanwhile<'a> = Option<&'a mut dyn FnMut(Prepared<'_>) -> Result<()>>;
 pub(super) fn bring_up(
     process: &mut Process,
     init: &Init<'_>,
+    net_devices: &[NetDevice],
     meanwhile: Meanwhile<'_>,
 ) -> Result<()> {
     let pid = process.state.pid;
@@ -57,18 +59,18 @@ pub(super) fn bring_up(
         idmap::write_maps(pid, uids, gids)?;
         go(&process.channel)?;
     }
-    if let Some(meanwhile) = meanwhile {
-        let done = meanwhile(Prepared {
-            pid: process.pid,
-            pidfd: process.pidfd.as_fd(),
-        });
-        if let Err(error) = done {
-            // With a child that has ended nothing can be done; why it has is the cause.
-            return Err(process
-                .channel
-                .last_words()
-                .map_or(error, anyhow::Error::from));
-        }
+    let prepared = Prepared {
+        pid: process.pid,
+        pidfd: process.pidfd.as_fd(),
+    };
+    let done = net_devices::move_in(net_devices, prepared)
+        .and_then(|()| meanwhile.map_or(Ok(()), |meanwhile| meanwhile(prepared)));
+    if let Err(error) = done {
+        // With a child that has ended nothing can be done; why it has is the cause.
+        return Err(process
+            .channel
+            .last_words()
+            .map_or(error, anyhow::Error::from));
     }
     if init.sync == Sync::Wait {
         go(&process.channel)?;

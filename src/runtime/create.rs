@@ -13,6 +13,7 @@ use super::child::{self, Meanwhile, Process};
 use super::init::{Init, Sync, Userns};
 use super::last::{Last, Starter, first_closed};
 use super::namespaces::{self, Namespaces, sysctls};
+use super::net_devices::{self, NetDevice};
 use super::process::{self, ProcessPlan, Surroundings};
 use super::rootfs::RootPlan;
 use super::spawn::spawn;
@@ -82,17 +83,19 @@ pub fn create(mut options: Options<'_>, meanwhile: Meanwhile<'_>) -> Result<Proc
     let spec = options.spec;
     let hooks = &spec.hooks;
     let has_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
-    let sync = match (has_hooks, &meanwhile) {
-        (true, _) => Sync::Tell,
-        (false, Some(_)) => Sync::Wait,
-        (false, None) => Sync::None,
-    };
     let (start, starts_at_once) = match std::mem::replace(&mut options.start, Start::Later) {
         Start::AtOnce => (Starter::AtOnce, true),
         Start::Later => (Starter::Parent, false),
         Start::BySocket(socket) => (Starter::Socket(socket), false),
     };
     let plans = Plans::new(&options)?;
+    let sync = if has_hooks {
+        Sync::Tell
+    } else if meanwhile.is_some() || !plans.net_devices.is_empty() {
+        Sync::Wait
+    } else {
+        Sync::None
+    };
     let init = plan_init(&options, &plans, start, sync)?;
     let limits = raise_limits(&plans);
     let spawned = spawn(&plans.namespaces, &plans.linux, &init);
@@ -111,7 +114,7 @@ pub fn create(mut options: Options<'_>, meanwhile: Meanwhile<'_>) -> Result<Proc
         bundle: options.bundle.to_owned(),
         listener: listener::Target::new(plans.linux.seccomp.as_ref()),
     };
-    let done = child::bring_up(&mut created, &init, meanwhile)
+    let done = child::bring_up(&mut created, &init, &plans.net_devices, meanwhile)
         .and_then(|()| created.follow_creation(hooks, starts_at_once));
     match done {
         Ok(()) => Ok(created),
@@ -133,6 +136,7 @@ struct Plans {
     namespaces: Namespaces,
     process: ProcessPlan,
     entry: Option<Entry>,
+    net_devices: Vec<NetDevice>,
     keyring: Option<CString>,
 }
 
@@ -156,9 +160,6 @@ impl Plans {
         if linux.intel_rdt.is_some() {
             bail!(error::unavailable("linux.intelRdt is not supported"));
         }
-        if !linux.net_devices.is_empty() {
-            bail!(error::unavailable("linux.netDevices is not supported"));
-        }
         if !linux.mount_label.is_empty() && !Path::new("/sys/fs/selinux/enforce").exists() {
             bail!(error::unavailable(
                 "linux.mountLabel is specified in config, but selinux is disabled or not supported"
@@ -171,6 +172,7 @@ impl Plans {
         }
         Ok(Plans {
             entry: options.cgroup.map(Cgroup::entry).transpose()?,
+            net_devices: net_devices::plan(&linux, &namespaces)?,
             keyring: (!options.keep_keyring)
                 .then(|| CString::new(format!("_ses.{}", options.id)))
                 .transpose()?,

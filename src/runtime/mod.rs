@@ -14,7 +14,7 @@
 //! ```
 //!
 //! What it deliberately does not do: limits (they are the `cgroup` part's; a container is only put into one), networks
-//! (beyond loopback), images, logs.
+//! (beyond loopback and devices of the host that are moved in), images, logs.
 
 mod attributes;
 pub mod bundle;
@@ -34,6 +34,7 @@ mod listener;
 mod masks;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod options;
 mod process;
 mod program;
@@ -56,6 +57,12 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::net::SocketAddrUnix;
+
+/// Returns the names of the modes and of the flags of memory policies that are known here.
+pub fn memory_policy_names() -> (Vec<&'static str>, Vec<&'static str>) {
+    let names = |table: &[(&'static str, i32)]| table.iter().map(|(name, _)| *name).collect();
+    (names(&tuning::MEMORY_MODES), names(&tuning::MEMORY_FLAGS))
+}
 
 /// Connects to a unix socket by a path of any length.
 fn connect(socket: &OwnedFd, path: &Path) -> io::Result<()> {

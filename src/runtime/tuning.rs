@@ -71,25 +71,35 @@ pub(super) fn personality(personality: &Personality) -> Result<i32> {
     }
 }
 
+/// Modes of memory policies, by their names and numbers (set_mempolicy(2)).
+pub(super) const MEMORY_MODES: [(&str, i32); 7] = [
+    ("MPOL_DEFAULT", 0),
+    ("MPOL_PREFERRED", 1),
+    ("MPOL_BIND", 2),
+    ("MPOL_INTERLEAVE", 3),
+    ("MPOL_LOCAL", 4),
+    ("MPOL_PREFERRED_MANY", 5),
+    ("MPOL_WEIGHTED_INTERLEAVE", 6),
+];
+
+/// Flags of memory policies, bits beside the mode.
+pub(super) const MEMORY_FLAGS: [(&str, i32); 3] = [
+    ("MPOL_F_NUMA_BALANCING", 1 << 13),
+    ("MPOL_F_RELATIVE_NODES", 1 << 14),
+    ("MPOL_F_STATIC_NODES", 1 << 15),
+];
+
 /// Reads a memory policy; returns mode and nodes, bit n of them node n (set_mempolicy(2)).
 pub(super) fn memory_policy(policy: &MemoryPolicy) -> Result<(i32, Vec<u64>)> {
-    let mut mode = match policy.mode.as_str() {
-        "MPOL_DEFAULT" => 0,
-        "MPOL_PREFERRED" => 1,
-        "MPOL_BIND" => 2,
-        "MPOL_INTERLEAVE" => 3,
-        "MPOL_LOCAL" => 4,
-        "MPOL_PREFERRED_MANY" => 5,
-        "MPOL_WEIGHTED_INTERLEAVE" => 6,
-        unknown => bail!(invalid("memory policy mode", unknown)),
+    let number = |table: &[(&str, i32)], what: &str, wanted: &str| {
+        let found = table.iter().find(|(name, _)| *name == wanted);
+        found
+            .map(|(_, number)| *number)
+            .ok_or_else(|| invalid(what, wanted))
     };
+    let mut mode = number(&MEMORY_MODES, "memory policy mode", &policy.mode)?;
     for flag in &policy.flags {
-        mode |= match flag.as_str() {
-            "MPOL_F_NUMA_BALANCING" => 1 << 13,
-            "MPOL_F_RELATIVE_NODES" => 1 << 14,
-            "MPOL_F_STATIC_NODES" => 1 << 15,
-            unknown => bail!(invalid("memory policy flag", unknown)),
-        };
+        mode |= number(&MEMORY_FLAGS, "memory policy flag", flag)?;
     }
     let mut mask = Vec::new();
     if !policy.nodes.is_empty() {

@@ -133,6 +133,7 @@ fn capabilities() -> Vec<String> {
 
 /// `features` (runtime-spec features.md).
 pub(super) fn features() -> Value {
+    let (modes, flags) = crate::runtime::memory_policy_names();
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
@@ -169,6 +170,8 @@ pub(super) fn features() -> Value {
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
+            "netDevices": {"enabled": true},
+            "memoryPolicy": {"modes": modes, "flags": flags},
             "mountExtensions": {"idmap": {"enabled": true}}
         },
         "annotations": {"org.opencontainers.runc.version": concat!("aril ", env!("CARGO_PKG_VERSION"))}

@@ -21,6 +21,7 @@ use anyhow::{Context as _, Result};
 use crate::sys::netlink::{self, Protocol};
 
 pub mod conntrack;
+pub mod device;
 pub mod expression;
 pub mod nft;
 pub mod route;

@@ -12,16 +12,16 @@ use super::{
 const NEW_LINK: u16 = 16;
 const DEL_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
-const SET_LINK: u16 = 19;
+pub(super) const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
-const GET_ADDRESS: u16 = 22;
+pub(super) const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const DEL_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
 const DEL_NEIGHBOUR: u16 = 29;
 
 const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
@@ -29,7 +29,7 @@ const IFLA_PROTINFO: u16 = 12;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
-const IFLA_NET_NS_FD: u16 = 28;
+pub(super) const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_INFO_KIND: u16 = 1;
@@ -51,8 +51,8 @@ const AF_BRIDGE: u8 = 7;
 const IFF_UP: u32 = 1;
 /// RFC 2863: packets pass.
 const OPERSTATE_UP: u8 = 6;
-const IFA_LOCAL: u16 = 2;
-const IFA_ADDRESS: u16 = 1;
+pub(super) const IFA_LOCAL: u16 = 2;
+pub(super) const IFA_ADDRESS: u16 = 1;
 const IFA_BROADCAST: u16 = 4;
 /// No check whether another machine has the address: nobody can.
 const IFA_F_NODAD: u8 = 2;
@@ -91,7 +91,7 @@ pub struct Link {
 }
 
 /// struct ifinfomsg
-fn link_header(family: u8, index: u32, flags: u32, change: u32) -> Vec<u8> {
+pub(super) fn link_header(family: u8, index: u32, flags: u32, change: u32) -> Vec<u8> {
     let mut header = vec![family, 0, 0, 0];
     for word in [index, flags, change] {
         header.extend(word.to_ne_bytes());
@@ -587,7 +587,7 @@ pub fn addresses(socket: &Socket) -> Result<Vec<(u32, Prefixed)>> {
     Ok(found.collect())
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(octets: &[u8]) -> Option<IpAddr> {
     match octets.len() {
         4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
         _ => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),

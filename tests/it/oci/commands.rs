@@ -38,6 +38,11 @@ fn features_are_a_document() {
             || cfg!(not(target_arch = "x86_64"))
     );
     assert!(has(&features["mountOptions"], "rro"));
+    assert_eq!(features["linux"]["netDevices"]["enabled"], true);
+    assert!(has(
+        &features["linux"]["memoryPolicy"]["modes"],
+        "MPOL_BIND"
+    ));
 }
 
 #[test]

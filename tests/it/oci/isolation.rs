@@ -349,3 +349,41 @@ fn scheduling_priority_and_personality() {
         .run()
         .fails(1, "invalid scheduler policy \"SCHED_NONE\"");
 }
+
+#[test]
+fn memory_comes_from_the_nodes_of_the_policy() {
+    // Anonymous memory has the policy of its process.
+    let script = "grep -m 1 heap /proc/self/numa_maps | cut -d' ' -f2";
+    let mut sandbox = Sandbox::new(script);
+    for (policy, shown) in [
+        (json!({"mode": "MPOL_BIND", "nodes": "0"}), "bind:0"),
+        (json!({"mode": "MPOL_PREFERRED", "nodes": "0"}), "prefer:0"),
+        (
+            json!({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}),
+            "interleave=static:0",
+        ),
+        (json!({"mode": "MPOL_LOCAL"}), "local"),
+    ] {
+        sandbox.set("/linux/memoryPolicy", policy).run().says(shown);
+    }
+    let id = sandbox
+        .set(
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "0"}),
+        )
+        .script("exec sleep 1000")
+        .start("bound");
+    // A process that joins has it as well.
+    sandbox.exec(&id, &["sh", "-c", script]).says("bind:0");
+    sandbox
+        .set(
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "1023"}),
+        )
+        .run()
+        .fails(1, "memory policy");
+    sandbox
+        .set("/linux/memoryPolicy", json!({"mode": "MPOL_BEST"}))
+        .run()
+        .fails(1, "invalid memory policy mode \"MPOL_BEST\"");
+}

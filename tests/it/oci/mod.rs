@@ -15,7 +15,7 @@ pub(crate) use crate::sandbox::leftovers::cgroups_of;
 pub(crate) use crate::sandbox::wait_until as until;
 
 mod commands;
-mod cves;
+pub(crate) mod cves;
 mod engines;
 mod exec;
 mod fallback;
@@ -28,6 +28,7 @@ mod limits;
 mod mounts;
 mod namespaces;
 mod nested;
+mod net_devices;
 mod services;
 mod systemd;
 mod terminal;
