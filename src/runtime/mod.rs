@@ -38,6 +38,8 @@ mod net_devices;
 mod options;
 mod process;
 mod program;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod reaper;
 mod rootfs;
 pub mod seccomp;

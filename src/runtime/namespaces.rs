@@ -176,7 +176,7 @@ pub(super) fn host_id(mappings: &[IdMapping], id: u32) -> Option<u32> {
     mappings
         .iter()
         .find(|mapping| id >= mapping.container_id && id - mapping.container_id < mapping.size)
-        .map(|mapping| mapping.host_id + (id - mapping.container_id))
+        .and_then(|mapping| mapping.host_id.checked_add(id - mapping.container_id))
 }
 
 /// Returns the text of a timens_offsets (time_namespaces(7)).
@@ -424,6 +424,12 @@ mod tests {
         ] {
             assert_eq!(host_id(&maps, id), host);
         }
+        let beyond = IdMapping {
+            container_id: 0,
+            host_id: u32::MAX,
+            size: 2,
+        };
+        assert_eq!(host_id(&[beyond], 1), None);
     }
 
     #[test]

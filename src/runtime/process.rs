@@ -315,42 +315,4 @@ mod tests {
             assert!(error.to_string().contains(text), "{error}");
         }
     }
-
-    use proptest::prelude::*;
-
-    fn json() -> impl Strategy<Value = serde_json::Value> {
-        use serde_json::Value;
-        let keys = "args|env|cwd|user|uid|gid|umask|capabilities|bounding|rlimits|type|hard|soft|path|namespaces|linux|mounts\
-                    |destination|options|uidMappings|size|sysctl|resources|memory|limit|hooks|prestart|root|[a-z]{1,3}";
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<u64>().prop_map(Value::from),
-            "\\PC{0,6}|/[a-z/]{0,6}|CAP_[A-Z]{0,4}|pid|mount|RLIMIT_CPU".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(5, 60, 6, move |inner| {
-            let list = prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from);
-            let map = prop::collection::btree_map(keys, inner, 0..6);
-            prop_oneof![
-                list,
-                map.prop_map(|map| Value::Object(map.into_iter().collect()))
-            ]
-        })
-    }
-
-    proptest! {
-        /// A configuration of any shape is read or refused, and what is read is planned or refused.
-        #[test]
-        fn configurations_never_panic(value in json()) {
-            let text = value.to_string();
-            if let Ok(process) = serde_json::from_str::<Process>(&text) {
-                drop(plan(&process, Surroundings::default()));
-            }
-            if let Ok(linux) = serde_json::from_str::<crate::oci::runtime::linux::Linux>(&text) {
-                drop(crate::runtime::namespaces::plan(&linux));
-            }
-            drop(serde_json::from_str::<crate::oci::runtime::Spec>(&text));
-        }
-    }
 }

@@ -343,6 +343,20 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever is written, it is refused, or each of its ports is exposed and has its place.
+        #[test]
+        fn any_text_is_read_or_refused(
+            text in "[0-9a-z:./\\[\\]-]{0,24}|(target|published|protocol|x)=[0-9a-z-]{0,6}(,target=[0-9-]{0,9})?|\\PC{0,9}"
+        ) {
+            let arguments = [text];
+            if let Ok((exposed, bindings)) = publish(&arguments) {
+                prop_assert!(bindings.keys().eq(exposed.keys()));
+                prop_assert!(bindings.values().all(|places| places.as_ref().is_some_and(|list| !list.is_empty())));
+            }
+            drop(published(&arguments));
+            drop(expose(&arguments[0], &mut Exposed::new()));
+        }
+
         /// Each port of a range leads to the one at the same place of the other range, however it is written.
         #[test]
         fn ranges_lead_one_to_one(
