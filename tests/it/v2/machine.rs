@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -168,6 +169,65 @@ fn kernel(suite: Suite) -> PathBuf {
     cache
 }
 
+/// Returns the directory with the unpacked packages `names` of this host's Debian and the libraries that they need, which is
+/// made, as `cache`, if this is the first time. Their scripts do not run, and what only people read is left out.
+pub(crate) fn programs(cache: &str, names: &[&str]) -> PathBuf {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join(cache);
+    if cache.exists() {
+        return cache;
+    }
+    let work = cache.with_extension(format!("{}", std::process::id()));
+    fs::create_dir_all(&work).unwrap();
+    let apt = Apt::new(Suite::Own, &work);
+    apt.fetch_with_libraries(names, &work).unwrap_or_else(|_| {
+        apt.output("apt-get", &["update", "-q"], &work).unwrap();
+        apt.fetch_with_libraries(names, &work).unwrap();
+    });
+    let root = work.join("root");
+    for archive in packages(&work) {
+        output(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&root)).unwrap();
+    }
+    for unneeded in ["doc", "locale", "man"] {
+        drop(fs::remove_dir_all(root.join("usr/share").join(unneeded)));
+    }
+    if fs::rename(&root, &cache).is_err() {
+        // Somebody who was faster has the same.
+        assert!(cache.exists());
+    }
+    fs::remove_dir_all(&work).unwrap();
+    cache
+}
+
+/// Returns the files below `root`, with their directories and links.
+pub(crate) fn tree(root: &Path) -> Files {
+    let mut files = Vec::new();
+    add_tree(root, root, &mut files);
+    files
+}
+
+fn add_tree(root: &Path, dir: &Path, files: &mut Files) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let mode = metadata.permissions().mode();
+        if metadata.is_dir() {
+            files.push((name, mode, Vec::new()));
+            add_tree(root, &path, files);
+        } else if metadata.is_symlink() {
+            let target = fs::read_link(&path).unwrap();
+            files.push((name, mode, target.to_str().unwrap().into()));
+        } else {
+            files.push((name, mode, fs::read(&path).unwrap()));
+        }
+    }
+}
+
 fn packages(work: &Path) -> Vec<PathBuf> {
     let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
     let found = fs::read_dir(work).unwrap();
@@ -222,28 +282,54 @@ impl Apt {
         output(command.args(&self.options).args(args).current_dir(work))
     }
 
+    /// Returns the packages that `packages` need; names of things that several have are in `<>`.
+    fn needs(&self, packages: &[String], work: &Path) -> Result<Vec<String>, String> {
+        let mut args = vec!["depends", "--important"];
+        args.extend(packages.iter().map(String::as_str));
+        let depends = self.output("apt-cache", &args, work)?;
+        let name = |line: &str| {
+            let (kind, name) = line.trim().split_once(": ")?;
+            matches!(kind, "Depends" | "PreDepends").then(|| name.to_owned())
+        };
+        Ok(depends.lines().filter_map(name).collect())
+    }
+
+    fn download(&self, packages: &[String], work: &Path) -> Result<(), String> {
+        let mut args = vec!["download", "-q"];
+        args.extend(packages.iter().map(String::as_str));
+        self.output("apt-get", &args, work).map(drop)
+    }
+
+    /// Fetches `names` and the libraries that they need.
+    fn fetch_with_libraries(&self, names: &[&str], work: &Path) -> Result<(), String> {
+        let mut all: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut known = 0;
+        while known < all.len() {
+            let needs = self.needs(&all[known..], work)?;
+            known = all.len();
+            for need in needs {
+                if need.starts_with("lib") && !all.contains(&need) {
+                    all.push(need);
+                }
+            }
+        }
+        self.download(&all, work)
+    }
+
     /// Fetches the kernel's packages; returns the kernel's version.
     fn fetch(&self, work: &Path) -> Result<String, String> {
-        let needs = |package: &str| -> Result<Vec<String>, String> {
-            let depends = self.output("apt-cache", &["depends", "--important", package], work)?;
-            let names = depends
-                .lines()
-                .filter_map(|line| line.trim().strip_prefix("Depends: "));
-            Ok(names.map(str::to_owned).collect())
-        };
-        let image = needs(KERNEL)?
+        let image = self
+            .needs(&[KERNEL.to_owned()], work)?
             .into_iter()
             .find(|name| name.starts_with("linux-image-"))
             .ok_or_else(|| format!("the package lists lack {KERNEL}"))?;
         // Since Debian 14 in parts.
         let is_part =
             |name: &String| name.starts_with("linux-binary-") || name.starts_with("linux-modules-");
-        let mut packages = needs(&image)?;
+        let mut packages = self.needs(std::slice::from_ref(&image), work)?;
         packages.retain(is_part);
         packages.push(image.clone());
-        let mut args = vec!["download", "-q"];
-        args.extend(packages.iter().map(String::as_str));
-        self.output("apt-get", &args, work)?;
+        self.download(&packages, work)?;
         Ok(image.trim_start_matches("linux-image-").to_owned())
     }
 }

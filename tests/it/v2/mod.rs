@@ -1,6 +1,7 @@
 //! Containers on a host with cgroup v2 alone, which most hosts are: in a virtual machine, whatever this host is.
 //!
-//! `checks.sh` is what runs there, a function per check; `init.sh` makes a host of the machine. One boot serves all.
+//! `checks.sh`, or `systemd.sh` where systemd makes the cgroups, is what runs there, a function per check; `init.sh` makes
+//! a host of the machine. One boot serves all.
 
 use std::fs;
 use std::path::Path;
@@ -15,33 +16,69 @@ use machine::{Files, Outcome, Suite};
 const DEADLINE: Duration = Duration::from_secs(900);
 
 const INIT: &str = include_str!("init.sh");
+const TOOLS: &str = include_str!("tools.sh");
 const CHECKS: &str = include_str!("checks.sh");
+const SYSTEMD_CHECKS: &str = include_str!("systemd.sh");
+
+/// A bus to which everybody may say everything: who is allowed what is not what is tested.
+const BUS: &str = r#"<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy>
+</busconfig>"#;
+
+/// A host: its kernel, and whether systemd makes it one.
+struct Host {
+    name: &'static str,
+    kernel: Suite,
+    has_systemd: bool,
+}
 
 #[test]
 fn containers_run_on_cgroup_v2() {
-    check(Suite::Own);
+    check(&Host {
+        name: "own",
+        kernel: Suite::Own,
+        has_systemd: false,
+    });
 }
 
 /// The other end of the kernels that Debian has: new interfaces are there, and some old ones not any more.
 #[test]
 fn containers_run_on_a_newer_kernel() {
-    check(Suite::Other("trixie"));
+    check(&Host {
+        name: "trixie",
+        kernel: Suite::Other("trixie"),
+        has_systemd: false,
+    });
 }
 
-fn check(suite: Suite) {
+#[test]
+fn systemd_makes_cgroups() {
+    check(&Host {
+        name: "systemd",
+        kernel: Suite::Own,
+        has_systemd: true,
+    });
+}
+
+fn check(host: &Host) {
     // Two emulated machines at once would make each other miss their deadlines.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let name = match suite {
-        Suite::Own => "own",
-        Suite::Other(suite) => suite,
-    };
-    let dir = std::env::temp_dir().join(format!("aril-v2-{name}-{}", std::process::id()));
+    let dir = std::env::temp_dir().join(format!("aril-v2-{}-{}", host.name, std::process::id()));
     fs::create_dir_all(&dir).unwrap();
-    let outcome = machine::boot(files(&dir), suite, &dir, DEADLINE);
+    let checks = if host.has_systemd {
+        SYSTEMD_CHECKS
+    } else {
+        CHECKS
+    };
+    let mut files = files(&dir, checks);
+    if host.has_systemd {
+        files.extend(systemd());
+    }
+    let outcome = machine::boot(files, host.kernel, &dir, DEADLINE);
     drop(one);
     fs::remove_dir_all(&dir).unwrap();
-    let expected: Vec<String> = names().map(|name| format!("ok {name}")).collect();
+    let expected: Vec<String> = names(checks).map(|name| format!("ok {name}")).collect();
     let Outcome {
         results,
         console,
@@ -58,14 +95,57 @@ fn check(suite: Suite) {
 }
 
 /// Returns the checks, as the machine finds them.
-fn names() -> impl Iterator<Item = &'static str> {
-    CHECKS
+fn names(checks: &'static str) -> impl Iterator<Item = &'static str> {
+    checks
         .lines()
         .filter_map(|line| line.strip_prefix("check_")?.strip_suffix("() {"))
 }
 
+/// Returns Debian's systemd and message bus, with two services and nothing else to start.
+fn systemd() -> Files {
+    let root = machine::programs("systemd", &["systemd", "dbus-daemon"]);
+    let mut files = machine::tree(&root);
+    // busybox has a directory for its programs already.
+    files.retain(|(name, mode, _)| name != "bin" || mode & 0o170_000 != 0o040_000);
+    let service = |requires: &str, command: &str, more: &str| {
+        format!("[Unit]\nDefaultDependencies=no\n{requires}\n[Service]\nType=simple\nExecStart={command}\n{more}").into_bytes()
+    };
+    let bus = "/usr/bin/dbus-daemon --config-file=/etc/bus.conf --address=systemd: --nofork --nopidfile --systemd-activation";
+    let socket =
+        "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n";
+    let after_bus = "Requires=dbus.service\nAfter=dbus.service";
+    let units = [
+        ("dbus.socket", socket.into()),
+        (
+            "dbus.service",
+            service("Requires=dbus.socket\nAfter=dbus.socket", bus, ""),
+        ),
+        (
+            "checks.service",
+            service(
+                after_bus,
+                "/init checks",
+                "Delegate=yes\nStandardOutput=null\n",
+            ),
+        ),
+    ];
+    for (name, content) in units {
+        files.push((format!("etc/systemd/system/{name}"), 0o100_644, content));
+    }
+    for (name, content) in [
+        ("etc/bus.conf", BUS),
+        ("etc/machine-id", "00000000000000000000000000000001\n"),
+        // The bus asks who its clients are.
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+        ("etc/group", "root:x:0:\n"),
+    ] {
+        files.push((name.to_owned(), 0o100_644, content.into()));
+    }
+    files
+}
+
 /// Returns what the machine boots into: a busybox, aril, and the scripts.
-fn files(dir: &Path) -> Files {
+fn files(dir: &Path, checks: &str) -> Files {
     let program = |path: &Path| fs::read(path).unwrap();
     // Only a backtrace would need the symbols, and they are most of the file.
     let stripped = dir.join("aril");
@@ -99,7 +179,8 @@ fn files(dir: &Path) -> Files {
         ("bin/aril", 0o100_755, program(&stripped)),
         ("bin/aril-oci", 0o120_777, b"aril".to_vec()),
         ("init", 0o100_755, INIT.into()),
-        ("checks", 0o100_644, CHECKS.into()),
+        ("tools", 0o100_644, TOOLS.into()),
+        ("checks", 0o100_644, checks.into()),
         (
             "rootfs",
             0o100_755,
