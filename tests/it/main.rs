@@ -17,6 +17,7 @@ mod config;
 mod cp;
 mod crash;
 mod crowd;
+mod cves;
 mod df;
 mod diff;
 mod environment;

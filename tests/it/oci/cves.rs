@@ -16,13 +16,13 @@ use super::{Sandbox, cgroups_of};
 const ROUNDS: usize = 60;
 
 /// Exchanges two names for as long as it lives.
-struct Spinner {
+pub(crate) struct Spinner {
     stop: &'static AtomicBool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Spinner {
-    fn new(one: &Path, other: &Path) -> Spinner {
+    pub(crate) fn new(one: &Path, other: &Path) -> Spinner {
         let stop: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
         let name = |path: &Path| CString::new(path.to_str().unwrap()).unwrap();
         let (one, other) = (name(one), name(other));
