@@ -171,10 +171,6 @@ fn check_modes(config: &Config, host: &HostConfig) -> Result<()> {
                 "custom host-to-IP mapping and the network mode",
             ),
             (
-                !config.mac_address.is_empty(),
-                "mac-address and the network mode",
-            ),
-            (
                 host.publish_all_ports || !host.port_bindings.is_empty(),
                 "port publishing and the container type network mode",
             ),

@@ -9,6 +9,7 @@
 //! cannot be read: lists leave it out with a warning, and `system check --repair` puts it aside.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::thread::{Builder, JoinHandle};
 
@@ -68,8 +69,11 @@ impl Drop for Settling {
 
 fn sync(paths: &[PathBuf]) -> Result<()> {
     for path in paths {
-        let synced = File::open(path).and_then(|file| file.sync_all());
-        synced.with_context(|| format!("bring {} to the disk", path.display()))?;
+        match File::open(path).and_then(|file| file.sync_all()) {
+            // The container has been removed, and nothing is left to outlive anything.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            synced => synced.with_context(|| format!("bring {} to the disk", path.display()))?,
+        }
     }
     Ok(())
 }
