@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::sys::mountinfo;
+
 /// One mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
@@ -109,53 +111,34 @@ fn plain_v2() -> Option<Host> {
     })
 }
 
-/// Reads a mount table (proc_pid_mountinfo(5)): `… ROOT MOUNTPOINT OPTIONS … - TYPE SOURCE SUPER_OPTIONS`.
-fn parse(mountinfo: &str) -> Host {
+/// Finds the hierarchies in a mount table.
+fn parse(table: &str) -> Host {
     let mut host = Host::default();
-    for line in mountinfo.lines() {
-        let Some((mount, file_system)) = line.split_once(" - ") else {
-            continue;
-        };
-        let mut fields = file_system.split(' ');
-        let kind = fields.next().unwrap_or_default();
-        if kind != "cgroup" && kind != "cgroup2" {
-            continue;
-        }
-        let Some(point) = mount.split(' ').nth(4) else {
-            continue;
-        };
-        let mut hierarchy = Hierarchy {
-            controllers: Vec::new(),
-            mount: PathBuf::from(unescape(point)),
-        };
-        if kind == "cgroup2" {
-            host.unified.get_or_insert(hierarchy);
+    for mount in mountinfo::parse(table) {
+        if mount.kind == "cgroup2" {
+            host.unified.get_or_insert(Hierarchy {
+                controllers: Vec::new(),
+                mount: mount.point,
+            });
             continue;
         }
-        let options = fields.nth(1).unwrap_or_default();
-        hierarchy.controllers = options
-            .split(',')
+        if mount.kind != "cgroup" {
+            continue;
+        }
+        let options = mount.super_options.split(',');
+        let controllers: Vec<String> = options
             .filter(|option| V1_CONTROLLERS.contains(option) || option.starts_with("name="))
             .map(str::to_owned)
             .collect();
         // A hierarchy that is mounted twice is used where it was mounted first.
-        if !host
-            .v1
-            .iter()
-            .any(|known| known.controllers == hierarchy.controllers)
-        {
-            host.v1.push(hierarchy);
+        if !host.v1.iter().any(|known| known.controllers == controllers) {
+            host.v1.push(Hierarchy {
+                controllers,
+                mount: mount.point,
+            });
         }
     }
     host
-}
-
-/// Undoes the octal escapes of blanks and backslashes.
-fn unescape(text: &str) -> String {
-    text.replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
 }
 
 #[cfg(test)]

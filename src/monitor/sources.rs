@@ -12,6 +12,7 @@ use crate::docker::container::Mount;
 use crate::docker::inspect::MountPoint;
 use crate::error;
 use crate::image::{Images, snapshot};
+use crate::sys::mountinfo;
 use crate::sys::rooted::Root;
 
 /// Makes the sources of binds that are missing, if `-v` asked for them, and refuses those that cannot share mounts as asked.
@@ -40,18 +41,12 @@ pub(super) fn prepare(record: &Record) -> Result<()> {
 ///
 /// `table` is that of proc_pid_mountinfo(5), `source` without links. The error is of kind `Invalid`.
 fn check_propagation(table: &str, source: &Path, propagation: &str) -> Result<()> {
-    let mounts = table.lines().filter_map(|line| {
-        let (mount, _) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(4);
-        let point = fields.next()?;
-        Some((point, fields.skip(1).collect::<Vec<_>>()))
-    });
     // Of several at one place the last one is seen.
-    let above = mounts.filter(|(point, _)| source.starts_with(point));
-    let Some((point, tags)) = above.max_by_key(|(point, _)| point.len()) else {
+    let above = mountinfo::parse(table).filter(|mount| source.starts_with(&mount.point));
+    let Some(mount) = above.max_by_key(|mount| mount.point.as_os_str().len()) else {
         return Ok(());
     };
-    let has = |kind: &str| tags.iter().any(|tag| tag.starts_with(kind));
+    let has = |kind: &str| mount.tags.iter().any(|tag| tag.starts_with(kind));
     let (fits, kind) = match propagation {
         "shared" => (has("shared:"), "shared"),
         _ => (has("shared:") || has("master:"), "shared or slave"),
@@ -59,7 +54,7 @@ fn check_propagation(table: &str, source: &Path, propagation: &str) -> Result<()
     if fits {
         return Ok(());
     }
-    let source = source.display();
+    let (source, point) = (source.display(), mount.point.display());
     Err(error::with_hint(
         error::invalid(format!(
             "path {source} is mounted on {point} but it is not a {kind} mount"

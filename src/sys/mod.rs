@@ -10,6 +10,7 @@ pub mod fallback;
 pub mod fdpass;
 pub mod kernel;
 pub mod mount;
+pub mod mountinfo;
 pub mod netlink;
 pub mod netns;
 pub mod notify;

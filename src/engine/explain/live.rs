@@ -19,6 +19,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::container::Container;
 use crate::network::bridge::Host;
 use crate::network::{firewall, netlink::nft};
+use crate::sys::mountinfo;
 use crate::sys::rooted::Root;
 
 /// Above it cgroup v1 means that there is no limit.
@@ -268,19 +269,14 @@ fn cgroup_limits(cgroup: &Cgroup) -> BTreeMap<&'static str, String> {
 
 /// Places in the container and what is mounted there.
 fn parse_mounts(text: &str) -> BTreeMap<PathBuf, Shown> {
-    let line = |line: &str| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut left = left.split(' ').skip(4);
-        let (place, options) = (left.next()?, left.next()?);
-        let mut right = right.split(' ');
-        let (kind, own) = (right.next()?, right.nth(1)?);
-        let words = options.split(',').chain(own.split(','));
+    let shown = |mount: mountinfo::Mount<'_>| {
+        let words = mount.options.split(',');
+        let words = words.chain(mount.super_options.split(','));
         let words: Vec<String> = words.map(str::to_owned).collect();
-        // Octal escapes stand for blanks.
-        let place = place.replace("\\040", " ");
-        Some((PathBuf::from(place), Shown::with(kind, &words)))
+        let shown = Shown::with(mount.kind, &words);
+        (mount.point, shown)
     };
-    text.lines().filter_map(line).collect()
+    mountinfo::parse(text).map(shown).collect()
 }
 
 fn mount(mounts: &BTreeMap<PathBuf, Shown>, entry: &mut Entry) {

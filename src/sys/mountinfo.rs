@@ -1,0 +1,62 @@
+//! The mount table, as proc_pid_mountinfo(5) has it: `… ROOT POINT OPTIONS TAG… - TYPE SOURCE SUPER_OPTIONS`.
+
+use std::path::PathBuf;
+
+/// A mount; several may be at one place, of which the last one is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount<'a> {
+    /// Where it is.
+    pub point: PathBuf,
+    /// Options of this mount, with commas between them.
+    pub options: &'a str,
+    /// What it shares mounts with: `shared:9`, `master:9`.
+    pub tags: Vec<&'a str>,
+    /// Type of the file system.
+    pub kind: &'a str,
+    /// Options of the file system.
+    pub super_options: &'a str,
+}
+
+/// Reads a table; lines of another form are left out.
+pub fn parse(table: &str) -> impl Iterator<Item = Mount<'_>> {
+    table.lines().filter_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ').skip(4);
+        let (point, options) = (mount.next()?, mount.next()?);
+        let mut file_system = file_system.split(' ');
+        Some(Mount {
+            point: unescape(point).into(),
+            options,
+            tags: mount.collect(),
+            kind: file_system.next()?,
+            super_options: file_system.nth(1).unwrap_or_default(),
+        })
+    })
+}
+
+/// Undoes the octal escapes of blanks and backslashes.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found() {
+        let table = "36 35 98:0 /sub /a\\040b\\134c rw,noatime shared:1 master:2 - ext3 /dev/root rw,errors=continue\nodd";
+        let mounts: Vec<Mount<'_>> = parse(table).collect();
+        let expected = Mount {
+            point: "/a b\\c".into(),
+            options: "rw,noatime",
+            tags: vec!["shared:1", "master:2"],
+            kind: "ext3",
+            super_options: "rw,errors=continue",
+        };
+        assert_eq!(mounts, [expected]);
+    }
+}
