@@ -148,7 +148,8 @@ pub fn line(error: &anyhow::Error) -> String {
     causes.join(": ")
 }
 
-fn text(cause: &(dyn std::error::Error + 'static)) -> String {
+/// Returns what a single error says, one of the system in those words.
+pub fn text(cause: &(dyn std::error::Error + 'static)) -> String {
     let errno = if let Some(error) = cause.downcast_ref::<io::Error>() {
         error.raw_os_error()
     } else {

@@ -12,6 +12,15 @@ pub mod network;
 pub mod progress;
 pub mod system;
 
+/// Reads a truth value as Go does (`strconv.ParseBool`); nothing for any other text.
+pub fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// Returns whether a value is its type's default, for fields that Go omits when they are empty.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()

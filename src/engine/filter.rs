@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use regex::Regex;
 
-use crate::error;
+use crate::{docker, error};
 
 /// Values by key. Several values of one key mean any of them, except for labels, all of which must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,11 +73,11 @@ impl Filters {
     /// Returns a value that says yes or no, as `true`, `1`, `false`, `0`; the error is of kind `Invalid`.
     pub fn flag(&self, key: &str) -> Result<Option<bool>> {
         let mut values = self.values(key);
-        let flag = match values.next() {
-            None => return Ok(None),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
-            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
-            Some(other) => return Err(error::invalid(format!("invalid filter '{key}=[{other}]'"))),
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        let Some(flag) = docker::truth(value) else {
+            return Err(error::invalid(format!("invalid filter '{key}=[{value}]'")));
         };
         if values.next().is_some() {
             return Err(error::invalid(format!(

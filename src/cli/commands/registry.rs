@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use super::spec;
 use crate::cli::command::{Arguments, Spec};
 use crate::cli::values;
-use crate::error;
+use crate::{docker, error};
 
 /// Arguments of `pull`.
 #[derive(Args, Clone, Debug, Default)]
@@ -85,7 +85,8 @@ pub struct ManifestInspectArgs {
 ///
 /// Notary's signatures are all docker ever had here, and docker 29 has dropped them. The error is of kind `Invalid`.
 pub fn refuse_content_trust(disable_content_trust: Option<bool>) -> Result<()> {
-    let asked = || std::env::var("DOCKER_CONTENT_TRUST").is_ok_and(|asked| is_true(&asked));
+    let asked =
+        || std::env::var("DOCKER_CONTENT_TRUST").is_ok_and(|it| docker::truth(&it) == Some(true));
     if disable_content_trust.unwrap_or_else(|| !asked()) {
         return Ok(());
     }
@@ -94,11 +95,6 @@ pub fn refuse_content_trust(disable_content_trust: Option<bool>) -> Result<()> {
         why,
         "name the image by its digest (NAME@sha256:…) to get exactly that image, or give --disable-content-trust",
     ))
-}
-
-/// Go's words for true.
-fn is_true(text: &str) -> bool {
-    matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True")
 }
 
 /// Arguments of `login`.

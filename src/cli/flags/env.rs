@@ -93,8 +93,8 @@ fn read(path: &str) -> Result<Vec<String>> {
     let mut bytes = Vec::new();
     file.take(FILE_MAX).read_to_end(&mut bytes).map_err(|why| {
         error::invalid(format!(
-            "invalid env file ({path}): {}",
-            said("read", path, &why)
+            "invalid env file ({path}): read {path}: {}",
+            error::text(&why)
         ))
     })?;
     parse(&bytes).map_err(|why| error::invalid(format!("invalid env file ({path}): {why}")))
@@ -102,17 +102,7 @@ fn read(path: &str) -> Result<Vec<String>> {
 
 /// What Go says of a file that cannot be opened.
 pub(super) fn opened(path: &str, why: &io::Error) -> String {
-    said("open", path, why)
-}
-
-fn said(done: &str, path: &str, why: &io::Error) -> String {
-    let why = match why.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::IsADirectory => "is a directory".to_owned(),
-        _ => why.to_string(),
-    };
-    format!("{done} {path}: {why}")
+    format!("open {path}: {}", error::text(why))
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<String>, String> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::quote;
-use crate::error;
+use crate::{docker, error};
 
 /// Reads a whole number in any of Go's notations (base 0): `10`, `-0x1F`, `0o17`, `017`, `0b11`, `1_000`.
 pub fn any_integer(text: &str) -> Option<i128> {
@@ -88,11 +88,7 @@ pub fn parse_decimal(text: &str) -> Result<i64> {
 
 /// Reads a truth value (`strconv.ParseBool`): `1 t T true TRUE True`, and the same for false.
 pub fn parse_bool(text: &str) -> Result<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => refuse("ParseBool", text, SYNTAX),
-    }
+    docker::truth(text).map_or_else(|| refuse("ParseBool", text, SYNTAX), Ok)
 }
 
 /// Reads a floating-point number (`strconv.ParseFloat`).

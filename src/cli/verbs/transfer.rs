@@ -159,11 +159,7 @@ pub fn load(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
 
 /// Go's words for a file that cannot be opened.
 fn open_error(path: &Path, error: &std::io::Error) -> Failed {
-    let why = match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    };
+    let why = error::text(error);
     Failed::from(error::invalid(format!("open {}: {why}", path.display())))
 }
 

@@ -9,7 +9,7 @@ use regex::Regex;
 use super::syslog::Target;
 use super::{identity, syslog};
 use crate::docker::container::LogConfig;
-use crate::error;
+use crate::{docker, error};
 
 /// The drivers that keep a log, sorted; `none` is the one that does not.
 pub const DRIVERS: [&str; 4] = ["journald", "json-file", "local", "syslog"];
@@ -169,12 +169,11 @@ impl Options {
         let Some(text) = self.take(name) else {
             return Ok(None);
         };
-        match text.as_str() {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
-            _ => unusable(format!(
+        match docker::truth(&text) {
+            None => unusable(format!(
                 "strconv.ParseBool: parsing {text:?}: invalid syntax"
             )),
+            read => Ok(read),
         }
     }
 

@@ -325,12 +325,7 @@ fn local_source(from: &Path, follow_link: bool) -> Result<Found> {
             .filter(|_| follow_link);
         let parent = written.path.parent().unwrap_or(&written.path);
         let shown = link.map_or_else(|| written.path.clone(), |link| parent.join(link));
-        let why = match error.kind() {
-            ErrorKind::NotFound => "no such file or directory".to_owned(),
-            ErrorKind::NotADirectory => "not a directory".to_owned(),
-            _ => error.to_string(),
-        };
-        LocalError(format!("lstat {}: {why}", shown.display()))
+        LocalError(format!("lstat {}: {}", shown.display(), error::text(error)))
     };
     let follow = follow_link || written.directory;
     let path = if follow {
