@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// Set where the namespaces and the file system are ours: its folder.
 const INSIDE: &str = "ARIL_BENCH_INSIDE";
-/// Below it are the cgroups of docker's and podman's containers.
+/// Below it are the cgroups of all containers.
 pub(crate) const CGROUP: &str = "aril-bench";
 
 /// Names a root whose programs are taken in place of this machine's.
@@ -109,7 +109,9 @@ fn mount_cgroups(cgroups: &Path) -> Result<()> {
     command("mount", &["-t", "tmpfs", "tmpfs", path(top)?])?;
     for entry in fs::read_dir(cgroups)? {
         let entry = entry?;
-        if entry.path().join("cgroup.controllers").exists() {
+        let has = |file: &str| entry.path().join(file).exists();
+        // A folder of the host that is no hierarchy would take what podman makes in it.
+        if has("cgroup.controllers") || !has("cgroup.procs") {
             continue;
         }
         let place = top.join(entry.file_name());

@@ -107,6 +107,7 @@ pub(crate) type Found = (Vec<Contender>, Vec<String>);
 /// Engines: aril, docker, podman.
 pub(crate) fn engines(work: &Path) -> Found {
     let mut aril = Contender::new("aril", Role::Own, own());
+    aril.command_options = vec![in_our_cgroup()];
     aril.environment = vec![
         ("ARIL_ROOT", work.join("aril")),
         ("ARIL_RUN", "/run/aril".into()),
@@ -142,6 +143,12 @@ pub(crate) fn runtimes(work: &Path, youki: Option<&Path>) -> Found {
         peer("runc", Path::new("runc")),
         youki,
     ])
+}
+
+/// Containers are in the cgroup that is removed when the measurement ends, however it does.
+fn in_our_cgroup() -> (Test, Vec<String>) {
+    let test: Test = |verb, _| verb == "run" || verb == "create";
+    (test, vec![format!("--cgroup-parent=/{CGROUP}")])
 }
 
 fn working(all: Vec<Result<Contender>>) -> Found {
@@ -220,10 +227,7 @@ fn podman(work: &Path) -> Result<Contender> {
         .to_vec();
     podman.environment = vec![("CONTAINERS_CONF", config)];
     podman.command_options = vec![
-        (
-            |verb, _| verb == "run" || verb == "create",
-            vec![format!("--cgroup-parent=/{CGROUP}")],
-        ),
+        in_our_cgroup(),
         // As with the others, nobody waits for a program that ignores SIGTERM.
         (
             |verb, args| verb == "rm" && args.contains(&"-f"),

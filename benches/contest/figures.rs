@@ -49,6 +49,16 @@ pub(crate) enum Role {
     Floor,
 }
 
+impl Role {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Role::Own => "own",
+            Role::Peer => "peer",
+            Role::Floor => "floor",
+        }
+    }
+}
+
 /// The figures of one contender, or why there are none.
 #[derive(Debug)]
 pub(crate) struct Samples {
@@ -181,11 +191,7 @@ impl Figures {
 }
 
 fn samples_json(samples: &Samples) -> Value {
-    let role = match samples.role {
-        Role::Own => "own",
-        Role::Peer => "peer",
-        Role::Floor => "floor",
-    };
+    let role = samples.role.name();
     match (&samples.values, samples.summary()) {
         (Ok(values), Some(Summary { min, median, max })) => json!({
             "name": samples.name, "role": role, "min": min, "median": median, "max": max, "samples": values,

@@ -172,11 +172,7 @@ fn bar(samples: &Samples) -> Option<Bar> {
     let value = samples.summary()?.median;
     Some(Bar {
         name: samples.name.clone(),
-        class: match samples.role {
-            Role::Own => "own",
-            Role::Peer => "peer",
-            Role::Floor => "floor",
-        },
+        class: samples.role.name(),
         value,
         text: figure(value),
     })

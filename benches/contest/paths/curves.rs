@@ -6,7 +6,7 @@ use std::path::Path as Place;
 
 use anyhow::{Context as _, Result};
 
-use super::IMAGE;
+use super::{IMAGE, names, remove};
 use crate::bench::{Bench, Path};
 use crate::contender::Contender;
 use crate::files::many_files;
@@ -48,11 +48,14 @@ fn growing(
         if !bench.wants_any(&[&start, &list]) {
             continue;
         }
-        for number in made.len()..*count {
-            let name = format!("grown-{number}");
-            own.iter().try_for_each(|own| make(own, &name))?;
-            made.push(name);
+        let more = names("grown", made.len()..*count);
+        for (own, name) in own
+            .iter()
+            .flat_map(|own| more.iter().map(move |name| (own, name)))
+        {
+            make(own, name)?;
         }
+        made.extend(more);
         Path::new(&start)
             .rounds(ROUNDS)
             .measure(bench, own, &|own, _| run(own, IMAGE));
@@ -60,12 +63,7 @@ fn growing(
             .rounds(ROUNDS)
             .measure(bench, own, &|own, _| own.run(&["ps", "-a"]));
     }
-    for names in made.chunks(100) {
-        let mut args = vec!["rm", "-f"];
-        args.extend(names.iter().map(String::as_str));
-        own.iter().try_for_each(|own| own.run(&args))?;
-    }
-    Ok(())
+    own.iter().try_for_each(|own| remove(own, &made))
 }
 
 fn existing(bench: &Bench, own: &[Contender]) -> Result<()> {

@@ -1,12 +1,11 @@
 //! What an engine takes of the machine: memory for each running container, and the disk for its programs.
 
-use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use super::start;
+use super::{names, remove, start};
 use crate::bench::{Bench, Path};
 use crate::contender::{Contender, own};
 use crate::figures::Unit;
@@ -31,8 +30,8 @@ pub(crate) fn measure(bench: &Bench) {
 }
 
 /// The programs of an engine that run beside containers.
-fn running(contender: &Contender) -> Vec<OsString> {
-    let names: &[&str] = match contender.name {
+fn running(contender: &Contender) -> &'static [&'static str] {
+    match contender.name {
         "docker" => &[
             "dockerd",
             "containerd",
@@ -40,9 +39,8 @@ fn running(contender: &Contender) -> Vec<OsString> {
             "docker-proxy",
         ],
         "podman" => &["conmon"],
-        _ => return own().file_name().map(OsStr::to_owned).into_iter().collect(),
-    };
-    names.iter().map(OsString::from).collect()
+        _ => &["aril"],
+    }
 }
 
 /// All programs that an engine is installed with.
@@ -73,31 +71,28 @@ fn installed(contender: &Contender) -> Vec<PathBuf> {
 
 /// The proportional memory of all processes of the engine, divided by the containers.
 fn memory(contender: &Contender) -> Result<f64> {
-    let names: Vec<String> = (0..CONTAINERS)
-        .map(|number| format!("memory-{number}"))
-        .collect();
+    let names = names("memory", 0..CONTAINERS);
     for name in &names {
         contender.run(&start(name, &["--network", "none"]))?;
     }
-    let sum = running(contender)
-        .iter()
-        .map(|program| memory_of(program))
-        .sum::<Result<u32>>();
-    let mut args = vec!["rm", "-f"];
-    args.extend(names.iter().map(String::as_str));
-    contender.run(&args)?;
-    Ok(f64::from(sum?) / f64::from(u32::try_from(CONTAINERS)?))
+    let sum = memory_of(running(contender));
+    remove(contender, &names)?;
+    let sum = sum?;
+    ensure!(sum > 0, "nothing of it runs beside its containers");
+    Ok(f64::from(sum) / f64::from(u32::try_from(CONTAINERS)?))
 }
 
-/// Returns the PSS of all processes of a program, in KiB.
-fn memory_of(program: &OsStr) -> Result<u32> {
+/// Returns the PSS of all processes of some programs, in KiB.
+fn memory_of(programs: &[&str]) -> Result<u32> {
     let mut sum = 0;
     for process in fs::read_dir("/proc")?.flatten() {
-        // Links of kernel threads, and of what has ended, cannot be read.
-        let Ok(path) = fs::read_link(process.path().join("exe")) else {
+        // By what they were called: the file that a monitor runs has no place. What has ended cannot be read.
+        let Ok(arguments) = fs::read_to_string(process.path().join("cmdline")) else {
             continue;
         };
-        if path.file_name().is_none_or(|name| name != program) {
+        let called = arguments.split('\0').next().unwrap_or_default();
+        let called = called.rsplit('/').next().unwrap_or_default();
+        if !programs.contains(&called) {
             continue;
         }
         let Ok(text) = fs::read_to_string(process.path().join("smaps_rollup")) else {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::IMAGE;
+use super::{IMAGE, names, remove_all};
 use crate::bench::{Bench, Path};
 use crate::contender::Contender;
 
@@ -16,7 +16,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<()> {
         .measure(bench, &bench.engines, &list);
     let running = format!("ps, of {RUNNING} running");
     if bench.wants(&running) {
-        let names = names("runs", RUNNING);
+        let names = names("runs", 0..RUNNING);
         for contender in &bench.engines {
             for name in &names {
                 contender.run(&[
@@ -35,11 +35,11 @@ pub(crate) fn measure(bench: &Bench) -> Result<()> {
         Path::new(&running)
             .goal(5.0)
             .measure(bench, &bench.engines, &list);
-        remove(bench, &names)?;
+        remove_all(bench, &names)?;
     }
     let all = format!("ps -a, of {ALL}");
     if bench.wants(&all) {
-        let names = names("made", ALL);
+        let names = names("made", 0..ALL);
         for contender in &bench.engines {
             for name in &names {
                 contender.run(&["create", "--network", "none", "--name", name, IMAGE, "true"])?;
@@ -50,22 +50,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<()> {
             .measure(bench, &bench.engines, &|contender, _| {
                 contender.run(&["ps", "-a"])
             });
-        remove(bench, &names)?;
-    }
-    Ok(())
-}
-
-fn names(kind: &str, count: usize) -> Vec<String> {
-    (0..count)
-        .map(|number| format!("{kind}-{number}"))
-        .collect()
-}
-
-fn remove(bench: &Bench, names: &[String]) -> Result<()> {
-    for contender in &bench.engines {
-        let mut args = vec!["rm", "-f"];
-        args.extend(names.iter().map(String::as_str));
-        contender.run(&args)?;
+        remove_all(bench, &names)?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod network;
 mod runtime;
 mod starts;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,29 @@ fn start_ready(contender: &Contender, name: &str, options: &[&str]) -> Result<()
             .is_ok_and(|said| said.contains("ready"))
     })
     .with_context(|| format!("{name} does not start"))
+}
+
+/// Names of containers, by their numbers.
+fn names(kind: &str, numbers: Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("{kind}-{number}")).collect()
+}
+
+/// Removes containers that may be running, from one engine by few commands.
+fn remove(contender: &Contender, names: &[String]) -> Result<()> {
+    for names in names.chunks(100) {
+        let mut args = vec!["rm", "-f"];
+        args.extend(names.iter().map(String::as_str));
+        contender.run(&args)?;
+    }
+    Ok(())
+}
+
+/// Removes them from all engines.
+fn remove_all(bench: &Bench, names: &[String]) -> Result<()> {
+    bench
+        .engines
+        .iter()
+        .try_for_each(|engine| remove(engine, names))
 }
 
 /// Waits for something that is a matter of moments.

@@ -32,12 +32,7 @@ const WAYS: [(&str, &str); 3] = [
 ];
 
 pub(crate) fn measure(bench: &Bench) -> Result<()> {
-    if !bench.choice.is_list {
-        for contender in &bench.engines {
-            contender.run(&["network", "create", "front"])?;
-        }
-    }
-    added(bench);
+    added(bench)?;
     let names: Vec<String> = WAYS
         .iter()
         .flat_map(|(way, _)| KINDS.map(|(kind, ..)| by(kind, way)))
@@ -66,21 +61,25 @@ fn port(contender: &Contender) -> u16 {
 }
 
 /// What each step adds to a start and an end.
-fn added(bench: &Bench) {
+fn added(bench: &Bench) -> Result<()> {
     let ways: [(&str, &[&str]); 4] = [
         ("without network", &["--network", "none"]),
         ("bridge", &[]),
         ("bridge and a port", &["-p", "8080:80"]),
         ("a port and names", &["-p", "8080:80", "--network", "front"]),
     ];
-    for (way, options) in ways {
-        let args = [&["run", "--rm"], options, &[IMAGE, "true"]].concat();
-        Path::new(&format!("run --rm … true: {way}")).measure(
-            bench,
-            &bench.engines,
-            &|contender, _| contender.run(&args),
-        );
+    let names = ways.map(|(way, _)| format!("run --rm … true: {way}"));
+    if !bench.wants_any(&names.each_ref().map(String::as_str)) {
+        return Ok(());
     }
+    for contender in &bench.engines {
+        contender.run(&["network", "create", "front"])?;
+    }
+    for (name, (_, options)) in names.iter().zip(ways) {
+        let args = [&["run", "--rm"], options, &[IMAGE, "true"]].concat();
+        Path::new(name).measure(bench, &bench.engines, &|contender, _| contender.run(&args));
+    }
+    Ok(())
 }
 
 /// Serves on port 80 of the container, from this process: what the network costs is measured, and not a server.

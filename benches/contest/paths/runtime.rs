@@ -20,8 +20,11 @@ const PAUSE: Duration = Duration::from_millis(300);
 const COUNT: &str = "OCI run of true: system calls";
 
 pub(crate) fn measure(bench: &Bench) -> Result<()> {
-    if bench.choice.is_list {
-        list(bench);
+    let paths = [RUN, RUN_FILTERED, STEPS, EXEC]
+        .into_iter()
+        .flat_map(spaced);
+    let paths: Vec<String> = paths.chain([COUNT.to_owned()]).collect();
+    if !bench.wants_any(&paths.iter().map(String::as_str).collect::<Vec<_>>()) {
         return Ok(());
     }
     let work = bench.work.join("bundles");
@@ -58,16 +61,6 @@ const RUN: &str = "OCI run of true";
 const RUN_FILTERED: &str = "OCI run of true, with docker's seccomp profile";
 const STEPS: &str = "OCI create, start, delete --force";
 const EXEC: &str = "OCI exec of true";
-
-fn list(bench: &Bench) {
-    for name in [RUN, RUN_FILTERED, STEPS, EXEC]
-        .into_iter()
-        .flat_map(spaced)
-    {
-        bench.wants(&name);
-    }
-    bench.wants(COUNT);
-}
 
 /// The names of a path's two ways.
 fn spaced(name: &str) -> [String; 2] {
