@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::oci::cves::Spinner;
-use crate::sandbox::{ARIL, Sandbox};
+use crate::sandbox::{ARIL, Ran, Sandbox};
 
 /// A machine with a folder of the host that nothing may touch.
 struct Host {
@@ -15,9 +15,20 @@ struct Host {
 
 const SECRET: &str = "secret of the host";
 
+/// Options that keep a container out of the networks, of which these holes know nothing.
+const ALONE: [&str; 2] = ["--network", "none"];
+
 impl Host {
     fn new() -> Host {
-        let sandbox = Sandbox::new();
+        Host::around(Sandbox::new())
+    }
+
+    /// One with a container `box` that waits.
+    fn with_box(options: &[&str]) -> Host {
+        Host::around(Sandbox::with_box(&[&ALONE, options].concat()))
+    }
+
+    fn around(sandbox: Sandbox) -> Host {
         let canary = sandbox.path("canary");
         std::fs::create_dir(&canary).unwrap();
         std::fs::write(canary.join("file"), SECRET).unwrap();
@@ -38,6 +49,21 @@ impl Host {
         self.sandbox.ok(&[&commit[..], &["maker", "evil"]].concat());
         self.sandbox.ok(&["rm", "maker"]);
         &self.sandbox
+    }
+
+    /// Makes the image `evil` of busybox with `programs` in `folders` that leave a mark in the container and on the host.
+    fn trapped(&self, folders: &str, programs: &str) -> &Sandbox {
+        let script = format!(
+            "for dir in {folders}; do mkdir -p /$dir; for name in {programs}; do rm -f /$dir/$name
+             printf '#!/bin/sh\\ntouch /marker %s/marker\\n' $HOST > /$dir/$name; chmod 755 /$dir/$name; done; done"
+        );
+        self.image(&script, &[])
+    }
+
+    /// Runs a container alone and to its end, by these arguments.
+    fn run(&self, args: &[&str]) -> Ran {
+        self.sandbox
+            .aril(&[&["run", "--rm"], &ALONE[..], args].concat())
     }
 
     /// Runs a shell script that calls `aril`.
@@ -101,11 +127,7 @@ fn cve_2020_15257_no_socket_of_ours_is_reached_by_the_host_s_network() {
 #[test]
 fn cve_2022_1227_top_runs_nothing_of_the_container() {
     let host = Host::new();
-    let sandbox = host.image(
-        "for dir in bin usr/bin sbin; do mkdir -p /$dir; for name in ps nsenter; do rm -f /$dir/$name
-         printf '#!/bin/sh\\ntouch /marker %s/marker\\n' $HOST > /$dir/$name; chmod 755 /$dir/$name; done; done",
-        &[],
-    );
+    let sandbox = host.trapped("bin usr/bin sbin", "ps nsenter");
     sandbox.ok(&["run", "-d", "--name", "box", "evil", "sleep", "1000"]);
     let shown = sandbox.ok(&["top", "box"]);
     assert!(shown.contains("sleep 1000"), "{shown}");
@@ -131,24 +153,13 @@ fn cve_2018_10856_and_2021_20188_users_have_no_capabilities() {
 #[test]
 fn cve_2022_36109_and_2023_25173_all_groups_count() {
     let host = Host::new();
-    let sandbox = host.image(
+    host.image(
         "echo app:x:1000:1000::/:/bin/sh >> /etc/passwd; printf 'app:x:1000:\\nkept-out:x:2000:app\\n' >> /etc/group
          echo text > /file; chown 0:2000 /file; chmod 0707 /file",
         &[],
     );
     for user in ["app", "1000"] {
-        let ran = sandbox.aril(&[
-            "run",
-            "--rm",
-            "--network",
-            "none",
-            "--user",
-            user,
-            "evil",
-            "sh",
-            "-c",
-            "id -G; cat /file",
-        ]);
+        let ran = host.run(&["--user", user, "evil", "sh", "-c", "id -G; cat /file"]);
         assert_eq!(ran.out, "1000 2000\n", "{user}");
         assert!(ran.err.contains("Permission denied"), "{ran:?}");
     }
@@ -181,19 +192,8 @@ fn cve_2024_40635_and_2026_46680_large_users_are_not_root() {
 
 #[test]
 fn cve_2024_9676_and_2025_4437_accounts_are_files_of_some_size() {
-    let host = Host::new();
+    let host = Host::with_box(&[]);
     let sandbox = &host.sandbox;
-    sandbox.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "box",
-        "--network",
-        "none",
-        "busybox",
-        "sleep",
-        "1000",
-    ]);
     let pid = sandbox.inspect("box", "{{.State.Pid}}");
     let secret = host.canary.join("file");
     let link = format!("ln -s {} passwd", secret.display());
@@ -237,19 +237,8 @@ fn cve_2022_4318_and_2021_21334_variables_are_the_container_s_own() {
 #[test]
 fn cve_2018_15664_and_2019_10152_cp_stays_inside_of_a_root_that_changes() {
     const ROUNDS: usize = 40;
-    let host = Host::new();
+    let host = Host::with_box(&[]);
     let sandbox = &host.sandbox;
-    sandbox.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "box",
-        "--network",
-        "none",
-        "busybox",
-        "sleep",
-        "1000",
-    ]);
     let link = format!(
         "mkdir -p /w/dir; echo inside >/w/dir/file; ln -s {} /w/link",
         host.canary.display()
@@ -277,11 +266,8 @@ fn cve_2018_15664_and_2019_10152_cp_stays_inside_of_a_root_that_changes() {
 #[test]
 fn cve_2026_41568_and_2026_42306_cp_through_a_volume_that_is_swapped() {
     const ROUNDS: usize = 40;
-    let host = Host::new();
+    let host = Host::with_box(&["-v", "kept:/w/volume/below"]);
     let sandbox = &host.sandbox;
-    let volume = ["-v", "kept:/w/volume/below"];
-    let run = ["run", "-d", "--name", "box", "--network", "none"];
-    sandbox.ok(&[&run[..], &volume, &["busybox", "sleep", "1000"]].concat());
     let link = format!("ln -s {} /w/link", host.canary.display());
     sandbox.ok(&["exec", "box", "sh", "-c", &link]);
     let pid = sandbox.inspect("box", "{{.State.Pid}}");
@@ -302,22 +288,10 @@ fn cve_2026_41568_and_2026_42306_cp_through_a_volume_that_is_swapped() {
 #[test]
 fn cve_2026_41567_archives_are_unpacked_by_nothing_of_the_container() {
     let host = Host::new();
-    let sandbox = host.image(
-        "for name in xz unxz gzip unpigz pigz zstd bzip2 tar; do for dir in bin usr/bin; do mkdir -p /$dir; rm -f /$dir/$name
-         printf '#!/bin/sh\\ntouch /marker %s/marker\\n' $HOST > /$dir/$name; chmod 755 /$dir/$name; done; done",
-        &[],
-    );
-    sandbox.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "box",
-        "--network",
-        "none",
-        "evil",
-        "sleep",
-        "1000",
-    ]);
+    let programs = "xz unxz gzip unpigz pigz zstd bzip2 tar";
+    let sandbox = host.trapped("bin usr/bin", programs);
+    let run = ["run", "-d", "--name", "box"];
+    sandbox.ok(&[&run[..], &ALONE, &["evil", "sleep", "1000"]].concat());
     let file = sandbox.write("file", "text");
     for program in ["gzip", "xz", "zstd", "bzip2", "cat"] {
         let script = format!(
@@ -336,33 +310,13 @@ fn cve_2022_23648_and_2026_55686_places_in_an_image_lead_nowhere() {
     let canary = host.canary.display().to_string();
     let up = "../".repeat(20);
     let volume = format!("VOLUME [\"/{up}{}\"]", &canary[1..]);
-    let sandbox = host.image("ln -s $HOST /link", &[&volume, "WORKDIR /link/sub"]);
+    host.image("ln -s $HOST /link", &[&volume, "WORKDIR /link/sub"]);
     let script = format!("ls {canary} | wc -l; cat {canary}/file");
-    let ran = sandbox.aril(&[
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "-w",
-        "/",
-        "evil",
-        "sh",
-        "-c",
-        &script,
-    ]);
+    let ran = host.run(&["-w", "/", "evil", "sh", "-c", &script]);
     assert!(!ran.out.contains(SECRET), "{ran:?}");
     // Made below the root of the container, if at all.
-    drop(sandbox.aril(&["run", "--rm", "--network", "none", "evil", "true"]));
-    drop(sandbox.aril(&[
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "-w",
-        "/link/other/more",
-        "evil",
-        "true",
-    ]));
+    drop(host.run(&["evil", "true"]));
+    drop(host.run(&["-w", "/link/other/more", "evil", "true"]));
     host.is_untouched();
 }
 
@@ -391,27 +345,11 @@ fn cve_2021_41091_what_is_stored_is_root_s_alone() {
             .mode();
         assert_eq!(mode & 0o077, 0, "{folder} has mode {mode:o}");
     }
-    let mode = std::fs::metadata(sandbox.run_dir())
-        .unwrap()
-        .permissions()
-        .mode();
-    println!("run {mode:o}");
 }
 
 #[test]
 fn cve_2024_36620_images_go_while_they_are_looked_at() {
-    let host = Host::new();
-    host.sandbox.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "box",
-        "--network",
-        "none",
-        "busybox",
-        "sleep",
-        "1000",
-    ]);
+    let host = Host::with_box(&[]);
     let script = "for n in 1 2 3 4 5 6; do aril commit box one >/dev/null & aril history one >/dev/null 2>&1 &
         aril image inspect one >/dev/null 2>&1 & aril rmi -f one >/dev/null 2>&1 & wait; done
         aril commit box one >/dev/null; aril history -q one | wc -l";
