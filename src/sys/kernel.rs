@@ -21,15 +21,21 @@ pub enum Interface {
     SetnsPidfd,
     /// A read-only detached clone of our own binary's mount; else a sealed copy in memory.
     DetachedExe,
+    /// overlayfs by fsconfig, with `lowerdir+` (6.8); else by one page of options.
+    OverlayPaths,
+    /// `quotactl_fd` (5.14); else `quotactl` with the block device of the file system.
+    QuotactlFd,
 }
 
-const NAMES: [(&str, Interface); 6] = [
+const NAMES: [(&str, Interface); 8] = [
     ("mount_setattr", Interface::MountSetattr),
     ("clone_into_cgroup", Interface::CloneIntoCgroup),
     ("cgroup.tasks", Interface::CgroupTasks),
     ("cgroup.kill", Interface::CgroupKill),
     ("setns_pidfd", Interface::SetnsPidfd),
     ("detached_exe", Interface::DetachedExe),
+    ("overlay", Interface::OverlayPaths),
+    ("quotactl_fd", Interface::QuotactlFd),
 ];
 
 /// Returns whether the environment says that `interface` must not be used.

@@ -3,10 +3,10 @@
 //! One wrapper is one call: safe types in and out, no policy, no logging, no retry beyond what the call demands. What nix
 //! and rustix already wrap is called from where it is needed; here is what both lack, and what several parts share.
 
+pub mod attributes;
 pub mod bpf;
 pub mod clone;
 pub mod datagram;
-pub mod fallback;
 pub mod fdpass;
 pub mod kernel;
 pub mod mount;

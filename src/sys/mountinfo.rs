@@ -5,6 +5,8 @@ use std::path::PathBuf;
 /// A mount; several may be at one place, of which the last one is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount<'a> {
+    /// Number of the device of its file system, `MAJOR:MINOR`.
+    pub device: &'a str,
     /// Where it is.
     pub point: PathBuf,
     /// Options of this mount, with commas between them.
@@ -13,6 +15,8 @@ pub struct Mount<'a> {
     pub tags: Vec<&'a str>,
     /// Type of the file system.
     pub kind: &'a str,
+    /// Where the file system is kept: a block device, or any text.
+    pub source: PathBuf,
     /// Options of the file system.
     pub super_options: &'a str,
 }
@@ -21,15 +25,18 @@ pub struct Mount<'a> {
 pub fn parse(table: &str) -> impl Iterator<Item = Mount<'_>> {
     table.lines().filter_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(4);
-        let (point, options) = (mount.next()?, mount.next()?);
+        let mut mount = mount.split(' ').skip(2);
+        let device = mount.next()?;
+        let (point, options) = (mount.nth(1)?, mount.next()?);
         let mut file_system = file_system.split(' ');
         Some(Mount {
+            device,
             point: unescape(point).into(),
             options,
             tags: mount.collect(),
             kind: file_system.next()?,
-            super_options: file_system.nth(1).unwrap_or_default(),
+            source: unescape(file_system.next()?).into(),
+            super_options: file_system.next().unwrap_or_default(),
         })
     })
 }
@@ -51,10 +58,12 @@ mod tests {
         let table = "36 35 98:0 /sub /a\\040b\\134c rw,noatime shared:1 master:2 - ext3 /dev/root rw,errors=continue\nodd";
         let mounts: Vec<Mount<'_>> = parse(table).collect();
         let expected = Mount {
+            device: "98:0",
             point: "/a b\\c".into(),
             options: "rw,noatime",
             tags: vec!["shared:1", "master:2"],
             kind: "ext3",
+            source: "/dev/root".into(),
             super_options: "rw,errors=continue",
         };
         assert_eq!(mounts, [expected]);

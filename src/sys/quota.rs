@@ -4,8 +4,13 @@
     reason = "neither nix nor rustix has project quotas by descriptor"
 )]
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStringExt as _;
+
+use super::kernel::{self, Interface};
+use super::mountinfo;
 
 /// `struct fsxattr` of linux/fs.h.
 #[repr(C)]
@@ -63,8 +68,62 @@ pub fn set_project(dir: BorrowedFd<'_>, project: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks or tells the file system of `file` about the quota of a project (kernel 5.14).
+/// Asks or tells the file system of `file` about the quota of a project.
 fn call(
+    file: BorrowedFd<'_>,
+    command: u32,
+    project: u32,
+    quota: &mut libc::dqblk,
+) -> io::Result<()> {
+    if !kernel::forced_off(Interface::QuotactlFd) {
+        match call_by_descriptor(file, command, project, quota) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {}
+            done => return done,
+        }
+    }
+    call_by_device(&device(file)?, command, project, quota)
+}
+
+/// Returns the block device of the file system of `file`, as the mount table names it.
+fn device(file: BorrowedFd<'_>) -> io::Result<CString> {
+    let number = rustix::fs::fstat(file)?.st_dev;
+    let number = format!(
+        "{}:{}",
+        rustix::fs::major(number),
+        rustix::fs::minor(number)
+    );
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo")?;
+    let mount = mountinfo::parse(&table).find(|mount| mount.device == number);
+    let source = mount.ok_or(io::ErrorKind::NotFound)?.source;
+    Ok(CString::new(source.into_os_string().into_vec())?)
+}
+
+/// … by the name of its block device.
+fn call_by_device(
+    device: &CStr,
+    command: u32,
+    project: u32,
+    quota: &mut libc::dqblk,
+) -> io::Result<()> {
+    let command = (command << 8 | PROJECT_QUOTA).cast_signed();
+    // SAFETY: the name is a valid C string; both commands read or write one `struct dqblk`, which `quota` is, before the
+    // call returns.
+    let result = unsafe {
+        libc::quotactl(
+            command,
+            device.as_ptr(),
+            project.cast_signed(),
+            std::ptr::from_mut(quota).cast(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// … by a descriptor of any file of it (kernel 5.14).
+fn call_by_descriptor(
     file: BorrowedFd<'_>,
     command: u32,
     project: u32,
@@ -102,7 +161,7 @@ fn no_quota() -> libc::dqblk {
 
 /// Returns how many bytes a project may have on the file system of `file`; 0 is no limit, and an unknown project has none.
 ///
-/// Fails with `ESRCH` where quotas of projects are not counted, and with `ENOSYS` before kernel 5.14.
+/// Fails with `ESRCH` where quotas of projects are not counted.
 pub fn limit(file: BorrowedFd<'_>, project: u32) -> io::Result<u64> {
     let mut quota = no_quota();
     match call(file, GET_QUOTA, project, &mut quota) {

@@ -7,6 +7,7 @@
 )]
 
 use std::ffi::{CString, OsString};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -127,8 +128,15 @@ fn seal() -> Result<()> {
             c_string(name)
         })
         .collect::<Result<_>>()?;
-    let empty = AtFlags::AT_EMPTY_PATH;
-    match nix::unistd::execveat(&exe, c"", &args, &env, empty) {
+    // By its descriptor, which lets it keep its name on kernels from 6.14. Where TOMOYO looks at what is executed, this
+    // needs /dev/fd, which a bare /dev has not.
+    let by_descriptor = nix::unistd::execveat(&exe, c"", &args, &env, AtFlags::AT_EMPTY_PATH);
+    let path = CString::new(format!("/proc/self/fd/{}", exe.as_raw_fd()))?;
+    let executed = match by_descriptor {
+        Err(nix::errno::Errno::ENOENT) => nix::unistd::execve(&path, &args, &env),
+        executed => executed,
+    };
+    match executed {
         Ok(never) => match never {},
         Err(errno) => Err(errno).context("execute the protected copy of our binary"),
     }

@@ -19,7 +19,8 @@ use crate::container::{Container, Record};
 use crate::engine::{Engine, files};
 use crate::error;
 use crate::monitor::{sources, volumes};
-use crate::sys::mount::{MountAttributes, attach, clone_tree, set_attributes};
+use crate::sys::attributes;
+use crate::sys::mount::{MountAttributes, attach, clone_tree};
 use crate::sys::rooted::Root;
 use crate::sys::thread::with_own_mounts;
 
@@ -117,15 +118,16 @@ fn bind(root: &Root, source: &Path, target: &str, writable: bool) -> Result<()> 
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => source,
         cloned => cloned?,
     };
+    let place = mount_point(root, Path::new(target), is_dir)?;
+    attach(mount.as_fd(), place.as_fd())?;
     if !writable {
         let read_only = MountAttributes {
             set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()),
             ..MountAttributes::default()
         };
-        set_attributes(mount.as_fd(), read_only, true)?;
+        // Older kernels, as for containers, leave the mounts below as they are.
+        attributes::change(mount.as_fd(), read_only, attributes::work_detached())?;
     }
-    let place = mount_point(root, Path::new(target), is_dir)?;
-    attach(mount.as_fd(), place.as_fd())?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 //! booted with: an upper directory must be complete in itself, since commit, diff and cp read it, and what an image has in
 //! its attributes must not lead overlayfs to a directory of the image's choice.
 
+use std::convert::identity;
 use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -16,8 +17,8 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, symlinkat};
 use rustix::mount::{MountAttrFlags, MountFlags, OpenTreeFlags, mount as mount_old, open_tree};
 
-use crate::sys::fallback;
-use crate::sys::mount::set_attributes;
+use crate::sys::attributes;
+use crate::sys::kernel::{self, Interface};
 use crate::sys::mount::{FsOption, MountAttributes, attach, clone_tree, detached};
 use crate::sys::thread::with_own_mounts;
 
@@ -67,7 +68,7 @@ pub fn mount(lowers: &[PathBuf], upper: Option<Upper<'_>>) -> Result<OwnedFd> {
     if let Some(Upper { work, .. }) = upper.filter(|upper| upper.volatile) {
         remove_mark(work)?;
     }
-    if fallback::forced("overlay") {
+    if kernel::forced_off(Interface::OverlayPaths) {
         return mount_by_names(lowers, upper);
     }
     match mount_by_paths(lowers, upper) {
@@ -96,12 +97,21 @@ fn read_only(dir: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(dir, flags, Mode::empty()).with_context(context)?;
     let tree = clone_tree(opened.as_fd(), false).with_context(context)?;
-    let attributes = MountAttributes {
+    let change = MountAttributes {
         set: u64::from(read_only_flags().bits()),
         ..MountAttributes::default()
     };
-    set_attributes(tree.as_fd(), attributes, false).with_context(context)?;
-    Ok(tree)
+    if attributes::work_detached() {
+        attributes::change(tree.as_fd(), change, false).with_context(context)?;
+        return Ok(tree);
+    }
+    with_own_mounts(|| {
+        attach(tree.as_fd(), opened.as_fd())?;
+        attributes::change(tree.as_fd(), change, false)?;
+        clone_tree(tree.as_fd(), false)
+    })
+    .and_then(identity)
+    .with_context(context)
 }
 
 /// What is only looked at needs no programs and no devices.

@@ -187,6 +187,20 @@ check_commit() {
   aril rmi box:new
 }
 
+check_copies() {
+  mkdir -p /tmp/shared
+  echo shared >/tmp/shared/file
+  aril create --name copied -v /tmp/shared:/shared:ro --network none box true
+  aril cp copied:/shared/file /tmp/copy
+  same "$(cat /tmp/copy)" shared
+  refuse aril cp /tmp/copy copied:/shared/other
+  aril cp /tmp/copy copied:/copy
+  same "$(aril diff copied | tr '\n' ' ')" 'A /copy A /shared '
+  same "$(aril run --rm --network none --mount type=image,source=box,target=/image box ls /image/bin/busybox)" /image/bin/busybox
+  aril rm copied
+  rm -r /tmp/shared /tmp/copy
+}
+
 check_runtime() {
   bundle
   cd /tmp/bundle
@@ -242,7 +256,7 @@ check_runtime_below_its_cgroup() {
 }
 
 # Kernels and sandboxes without what is newer than 5.10.
-old_interfaces() { export ARIL_KERNEL_FALLBACK=mount_setattr,clone_into_cgroup,cgroup.kill,setns_pidfd,detached_exe; }
+old_interfaces() { export ARIL_KERNEL_FALLBACK=mount_setattr,clone_into_cgroup,cgroup.kill,setns_pidfd,detached_exe,overlay,quotactl_fd; }
 
 check_without_new_interfaces() {
   old_interfaces
@@ -283,6 +297,8 @@ check_storage_size() {
   grep one /tmp/out
   grep -i "disk quota exceeded\|no space left" /tmp/out
   grep -w 2048 /tmp/out
+  # Who cannot name a file system by one of its files names its device.
+  same "$(old_interfaces; aril create --name other --storage-opt size=3M --network none small true >/tmp/out; aril start -a other; aril rm other)" other
   # Beside it there is room, and none of it is given away for good.
   aril run --rm --network none small /bin/busybox dd if=/dev/zero of=/b bs=1M count=4
   aril rm small

@@ -51,6 +51,16 @@ fn containers_run_on_a_newer_kernel() {
     });
 }
 
+/// The oldest kernel that is supported, which lacks most of what has a fallback.
+#[test]
+fn containers_run_on_the_oldest_kernel() {
+    check(&Host {
+        name: "bullseye",
+        kernel: Suite::Other("bullseye"),
+        has_systemd: false,
+    });
+}
+
 #[test]
 fn systemd_makes_cgroups() {
     check(&Host {
