@@ -29,8 +29,8 @@ use crate::error;
 use crate::image::snapshot::overlay::{self, Upper};
 use crate::image::{Images, snapshot};
 use crate::network::files::{self, Servers};
-use crate::oci::runtime::Spec;
 use crate::oci::runtime::linux::{Linux, Seccomp};
+use crate::oci::runtime::{Process, Spec};
 use crate::oci::state::{State, Status};
 use crate::runtime::{self, Meanwhile, Prepared};
 use crate::sys::rooted::Root;
@@ -50,7 +50,7 @@ pub struct Run {
     /// Its root filesystem, for what is looked up in it later.
     pub root: Root,
     /// What more of its processes start from.
-    pub spec: Spec,
+    pub first: Process,
     state: State,
     linux: Linux,
 }
@@ -102,7 +102,7 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
         facts.sources.insert(destination.clone(), path);
     }
     let bundle = dirs.container(&record.id);
-    let spec = spec::derive(record, Path::new("rootfs"), &facts)?;
+    let mut spec = spec::derive(record, Path::new("rootfs"), &facts)?;
     let host = cgroup::layout::detect()?;
     let resources = spec
         .linux
@@ -130,22 +130,21 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
     match started {
         Ok((process, ends)) => {
             let state = State {
-                oci_version: spec.oci_version.clone(),
+                oci_version: spec.oci_version,
                 id: record.id.clone(),
                 status: Status::Running,
                 pid: process.pid.as_raw_nonzero().get(),
                 bundle,
-                annotations: spec.annotations.clone(),
+                annotations: spec.annotations,
             };
-            let linux = spec.linux.clone().unwrap_or_default();
             Ok((
                 Run {
                     process,
                     cgroup,
                     root,
-                    spec,
+                    first: spec.process.take().unwrap_or_default(),
                     state,
-                    linux,
+                    linux: spec.linux.take().unwrap_or_default(),
                 },
                 ends,
             ))

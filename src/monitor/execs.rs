@@ -167,7 +167,7 @@ impl Execs {
 
 /// Fills in what the container decides: who runs, with which variables, capabilities and limits.
 fn complete(run: &Run, record: &Record, request: &ExecRequest) -> Result<Process> {
-    let first = run.spec.process.clone().unwrap_or_default();
+    let first = run.first.clone();
     let asked = &request.process;
     let groups = record.host_config.group_add.as_deref().unwrap_or_default();
     let wanted = if request.user.is_empty() {

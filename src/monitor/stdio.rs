@@ -59,6 +59,7 @@ pub struct Hub {
     input_ends: bool,
     clients: Vec<Client>,
     log: Option<Log>,
+    /// Where is read to; most containers that say nothing need none.
     chunk: Vec<u8>,
 }
 
@@ -86,7 +87,7 @@ impl Hub {
             input_ends: false,
             clients: Vec::new(),
             log,
-            chunk: vec![0; CHUNK_BYTES],
+            chunk: Vec::new(),
         }
     }
 
@@ -205,6 +206,7 @@ impl Hub {
             Stream::Stderr => &mut self.ends.stderr,
         };
         let Some(source) = end else { return Ok(false) };
+        self.chunk.resize(CHUNK_BYTES, 0);
         let count = match rustix::io::read(source.as_fd(), &mut self.chunk[..]) {
             Ok(count) => count,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
@@ -253,6 +255,7 @@ impl Hub {
 
     fn take_input(&mut self, number: usize) {
         let client = &self.clients[number];
+        self.chunk.resize(CHUNK_BYTES, 0);
         match rustix::io::read(&client.stream, &mut self.chunk[..]) {
             Ok(0) => self.end_input(number),
             Ok(count) => {

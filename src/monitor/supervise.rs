@@ -28,10 +28,13 @@ use crate::container::logs::options::Driver;
 use crate::container::{Containers, EndedBy, ExitStatus, NetworkStatus, Phase, Record, Status};
 use crate::dirs::Dirs;
 use crate::store::{self, FileLock};
+use crate::sys::memory;
 use crate::sys::signal::send_signal;
 use crate::volume::mounted::Use;
 use crate::{error, event};
 
+/// How long after a start the memory that it needed is kept: most who are short-lived have gone until then.
+const START_MEMORY: Duration = Duration::from_secs(1);
 /// How long a repair may hold the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -81,6 +84,8 @@ pub(super) struct Monitor {
     /// Whether the container outlives its end also with `--rm`.
     pub(super) keep: bool,
     run_began: Instant,
+    /// When the memory that a start needed is given back.
+    gives_back_at: Option<Instant>,
 }
 
 /// Runs the monitor of container `id`, until the container has ended for good.
@@ -147,6 +152,7 @@ impl Monitor {
             is_last: false,
             keep: false,
             run_began: Instant::now(),
+            gives_back_at: None,
         })
     }
 
@@ -203,6 +209,7 @@ impl Monitor {
                 self.status.health = self.checks.first();
                 self.status.network = self.network.status(&self.record);
                 self.run_began = Instant::now();
+                self.gives_back_at = Some(self.run_began + START_MEMORY);
                 self.stage = Stage::Running(Box::new(run));
                 if let Err(error) = self.try_save() {
                     self.abandon();
@@ -366,6 +373,7 @@ impl Monitor {
             kill,
             self.checks.deadline(),
             self.network.deadline(),
+            self.gives_back_at,
         ];
         due.into_iter().flatten().min()
     }
@@ -391,6 +399,12 @@ impl Monitor {
             }
             self.signal(libc::SIGKILL)?;
             self.event("kill", &[("signal", libc::SIGKILL.to_string())]);
+        }
+        if self.gives_back_at.is_some_and(|at| at <= now) {
+            self.gives_back_at = None;
+            if let Err(error) = memory::give_back() {
+                tracing::debug!("give memory back: {error}");
+            }
         }
         self.keep_checking(now);
         Ok(())
