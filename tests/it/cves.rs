@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::oci::cves::Spinner;
-use crate::sandbox::{ARIL, Ran, Sandbox};
+use crate::sandbox::{ARIL, Ran, Sandbox, wait_until};
 
 /// A machine with a folder of the host that nothing may touch.
 struct Host {
@@ -354,4 +354,104 @@ fn cve_2024_36620_images_go_while_they_are_looked_at() {
         aril image inspect one >/dev/null 2>&1 & aril rmi -f one >/dev/null 2>&1 & wait; done
         aril commit box one >/dev/null; aril history -q one | wc -l";
     assert_eq!(host.shell(script), "2");
+}
+
+#[test]
+fn cve_2026_53488_labels_and_options_of_an_image_have_no_power() {
+    let host = Host::new();
+    let canary = host.canary.display().to_string();
+    let logger = format!("binary:///bin/sh?-c=touch+{canary}/marker");
+    let labels: Vec<String> = [
+        "containerd.io/restart.loguri",
+        "containerd.io/restart.status",
+        "io.containerd.image.label",
+        "org.systemd.property.ExecStart",
+        "run.oci.hooks.stdout",
+        "io.podman.annotations.privileged",
+        "aril.loopback",
+        "aril.root",
+        "aril.log",
+        "com.docker.network.endpoint.ifname",
+    ]
+    .iter()
+    .map(|key| format!("LABEL {key}=\"{logger}\""))
+    .collect();
+    let changes: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let sandbox = host.image("true", &changes);
+    sandbox.ok(&["create", "--name", "plain", "busybox", "true"]);
+    sandbox.ok(&["create", "--name", "box", "evil", "true"]);
+    for name in ["plain", "box"] {
+        sandbox.ok(&["start", "-a", name]);
+    }
+    for part in [
+        "{{json .HostConfig}}",
+        "{{json .Mounts}}",
+        "{{.State.ExitCode}} {{.RestartCount}}",
+    ] {
+        let of = |name| sandbox.inspect(name, part).replace("evil", "busybox");
+        assert_eq!(of("box"), of("plain"), "{part}");
+    }
+    host.is_untouched();
+}
+
+#[test]
+fn cve_2022_23471_and_2025_64329_sessions_that_are_left_leave_nothing() {
+    const SESSIONS: u16 = 30;
+    let sandbox = Sandbox::with_box(&ALONE);
+    let pid = sandbox.inspect("box", "{{.State.Pid}}");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    let monitor = PathBuf::from(format!("/proc/{}", monitor.unwrap().trim()));
+    let descriptors = || std::fs::read_dir(monitor.join("fd")).unwrap().count();
+    let memory_kib = || {
+        let status = std::fs::read_to_string(monitor.join("status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let number = line.unwrap().trim().trim_end_matches(" kB");
+        number.parse::<u64>().unwrap()
+    };
+    // What the first of all brings stays.
+    sandbox.ok(&["exec", "box", "true"]);
+    let (files, memory) = (descriptors(), memory_kib());
+    for session in 0..SESSIONS {
+        let mut terminal = sandbox.terminal(&["exec", "-it", "box", "sh"]);
+        terminal.send("echo $((6 * 7))\n");
+        terminal.expect("42");
+        terminal.resize((20 + session, 80));
+        terminal.signal(rustix::process::Signal::KILL);
+        assert!(!terminal.close().success());
+    }
+    // Far more than any buffer holds, to somebody who reads a little of it, and to nobody.
+    let aril = Path::new(ARIL).parent().unwrap().display();
+    let output = format!(
+        "PATH={aril}:$PATH; aril exec box head -c 2000000000 /dev/zero | head -c 1000 | wc -c
+         aril exec -d box head -c 2000000000 /dev/zero"
+    );
+    assert_eq!(sandbox.shell(&output).trim(), "1000");
+    sandbox.aril(&["exec", "box", "killall", "-9", "sh"]);
+    wait_until("the sessions have gone", || {
+        // The first client was perhaps not quite gone when they were counted.
+        descriptors() <= files && sandbox.ok(&["top", "box"]).lines().count() == 2
+    });
+    let grown = memory_kib().saturating_sub(memory);
+    assert!(grown < 4 << 10, "{grown} KiB more than before");
+}
+
+#[test]
+fn cve_2021_41089_files_of_the_host_keep_their_modes() {
+    let host = Host::with_box(&[]);
+    let sandbox = &host.sandbox;
+    let canary = host.canary.display();
+    let script = format!(
+        "umask 0; for mask in 0 077 777; do umask $mask; aril cp {canary} box:/copy-$mask; aril cp {canary}/file box:/file-$mask
+         aril cp box:/file-$mask out-$mask; aril commit box copied >/dev/null; aril rmi copied >/dev/null; done
+         stat -c %a out-0 out-077 out-777 {canary} {canary}/file | tr '\\n' ' '"
+    );
+    assert_eq!(host.shell(&script).trim(), "644 644 644 755 644");
+    assert_eq!(
+        sandbox.ok(&["exec", "box", "stat", "-c", "%a", "/file-777", "/copy-077"]),
+        "644\n755"
+    );
+    host.is_untouched();
 }

@@ -107,7 +107,7 @@ fn image_of(layer: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn paths_that_climb() {
+fn cve_2020_10696_paths_that_climb() {
     let host = Host::new();
     let up = "../".repeat(20);
     for path in [
@@ -203,7 +203,7 @@ fn cve_2020_27534_hard_links_out() {
 }
 
 #[test]
-fn cve_2026_0067_modes_and_owners_through_links() {
+fn cve_2021_32760_and_2026_0067_modes_and_owners_through_links() {
     let host = Host::new();
     let secret = format!("{}/secret", host.path());
     host.try_both(
@@ -329,7 +329,7 @@ fn devices_are_nothing_to_a_container() {
 }
 
 #[test]
-fn a_bomb_of_zeros_is_stopped_by_the_disk() {
+fn cve_2021_20291_a_bomb_of_zeros_is_stopped_by_the_disk() {
     let host = Host::new();
     let disk = host.sandbox.path("disk");
     std::fs::create_dir(&disk).unwrap();

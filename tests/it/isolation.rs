@@ -141,7 +141,7 @@ fn system_calls_are_filtered() {
 }
 
 #[test]
-fn what_tells_of_the_machine_is_masked() {
+fn cve_2017_16539_what_tells_of_the_machine_is_masked() {
     let sandbox = Sandbox::new();
     let script = "cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c; ls /sys/firmware | wc -l; \
                   for f in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/irq/x /sys/kernel/x /sys/fs/cgroup/x; do \

@@ -143,7 +143,7 @@ fn volumes_outlive_containers() {
 }
 
 #[test]
-fn what_the_image_has_at_the_place_is_copied_in_once() {
+fn cve_2020_1726_what_the_image_has_at_the_place_is_copied_in_once() {
     let sandbox = Sandbox::new();
     let script = "mkdir -p /data/sub; echo one > /data/sub/file; chown -R app:app /data; chmod 2750 /data; \
                   ln -s sub /data/link; ln /data/sub/file /data/hard; mkfifo /data/fifo";

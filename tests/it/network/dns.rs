@@ -284,7 +284,7 @@ fn servers_that_the_user_names_are_asked_from_the_container() {
 }
 
 #[test]
-fn an_internal_network_has_names_and_no_way_out() {
+fn cve_2024_29018_an_internal_network_has_names_and_no_way_out() {
     let lan = Lan::new();
     set_resolv_conf(&lan, "nameserver 127.0.0.53\n");
     let _server = NameServer::new(&lan, Host, "127.0.0.53", [192, 0, 2, 1]);

@@ -7,7 +7,7 @@ use super::{EchoServer, Lan, echo, ip};
 use crate::sandbox::wait_until;
 
 #[test]
-fn a_published_port_is_reached_from_everywhere_and_shows_who_asks() {
+fn cve_2021_20199_a_published_port_is_reached_from_everywhere_and_shows_who_asks() {
     let lan = Lan::new();
     lan.serve("aa", &["-p", "8080:80"]);
     lan.serve("bb", &[]);

@@ -126,7 +126,7 @@ fn refusals_that_stay_are_told_in_dockers_words() {
 }
 
 #[test]
-fn lies_are_found_out() {
+fn cve_2024_3727_and_2023_25153_lies_are_found_out() {
     let sandbox = Sandbox::bare();
     let good = Image::of(&[200_000, 1000]);
     let layer = good.layers[0].clone();
@@ -208,7 +208,7 @@ fn lies_are_found_out() {
 }
 
 #[test]
-fn what_is_no_image_is_refused() {
+fn cve_2021_41190_what_is_no_image_is_refused() {
     let sandbox = Sandbox::bare();
     let image = Image::of(&[10]);
     let text = String::from_utf8(image.manifest.clone()).unwrap();
@@ -261,7 +261,7 @@ fn what_is_no_image_is_refused() {
 }
 
 #[test]
-fn redirects_leave_secrets_behind() {
+fn cve_2020_15157_redirects_leave_secrets_behind() {
     let sandbox = Sandbox::bare();
     let image = Arc::new(Image::of(&[500_000]));
     let stored = Arc::clone(&image);
@@ -308,7 +308,7 @@ fn redirects_leave_secrets_behind() {
 }
 
 #[test]
-fn token_servers_inside_of_the_network_are_not_asked() {
+fn cve_2019_10214_token_servers_inside_of_the_network_are_not_asked() {
     let sandbox = Sandbox::bare();
     for realm in [
         "https://169.254.169.254/latest",
