@@ -17,6 +17,7 @@
 //!   tmp/  trash/  locks/           work in progress; what waits to be deleted; lock files
 //! RUN = /run/aril (0711)
 //!   ID/                            lock (held by the monitor), control (its socket), bundle
+//!   ID/execs/EXECID                one empty file per exec session that runs
 //!   networks/ID/                   lock; leases/ADDRESS -> ID of the container; names/ID of each container
 //!   links/ID/ID                    which containers have the address of the first one in their hosts file
 //! ```
@@ -169,6 +170,11 @@ impl Dirs {
     /// Returns the socket on which the monitor of container `id` takes requests.
     pub fn control(&self, id: &str) -> PathBuf {
         self.container_run(id).join("control")
+    }
+
+    /// Returns the directory of the exec sessions of container `id`; made with the first one.
+    pub fn execs(&self, id: &str) -> PathBuf {
+        self.container_run(id).join("execs")
     }
 
     /// Creates the roots and the directories that every command expects, with their modes.

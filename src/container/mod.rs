@@ -242,6 +242,14 @@ impl ExitStatus {
         }
     }
 
+    /// Returns the same of an exec session: there docker says of a file where a directory should be that it was not found.
+    pub fn exec_not_started(errno: Option<i32>) -> ExitStatus {
+        match errno {
+            Some(libc::ENOTDIR) => ExitStatus::NOT_FOUND,
+            errno => ExitStatus::not_started(errno),
+        }
+    }
+
     /// Returns the number.
     pub fn code(self) -> i32 {
         self.0

@@ -51,7 +51,7 @@ pub fn exec(
     }
     if !request.working_dir.is_empty() && !request.working_dir.starts_with('/') {
         let refused = StartError {
-            message: "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown"
+            message: "OCI runtime exec failed: exec failed: Cwd must be an absolute path"
                 .to_owned(),
             exit_code: ExitStatus::REFUSED.code(),
         };

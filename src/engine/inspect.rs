@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::Engine;
@@ -43,7 +43,7 @@ pub fn inspect(engine: &Engine, container: &Container) -> Result<ContainerInspec
         restart_count: status.restart_count,
         driver: STORAGE_DRIVER.to_owned(),
         platform: record.platform.clone(),
-        exec_ids: None,
+        exec_ids: exec_ids(engine, container)?,
         host_config: host_config(engine, record),
         graph_driver: graph_driver(engine, container),
         mounts: record.mounts.clone(),
@@ -51,6 +51,25 @@ pub fn inspect(engine: &Engine, container: &Container) -> Result<ContainerInspec
         network_settings: network_settings(container),
         ..ContainerInspect::default()
     })
+}
+
+/// Returns the exec sessions that run; nothing if there are none.
+fn exec_ids(engine: &Engine, container: &Container) -> Result<Option<Vec<String>>> {
+    if !container.status.phase.needs_monitor() {
+        return Ok(None);
+    }
+    let dir = engine.dirs.execs(&container.record.id);
+    // It is made with the first one.
+    let Ok(entries) = std::fs::read_dir(&dir) else {
+        return Ok(None);
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| format!("list {}", dir.display()))?;
+        ids.extend(entry.file_name().into_string());
+    }
+    ids.sort();
+    Ok(Some(ids).filter(|ids| !ids.is_empty()))
 }
 
 /// Returns the container's part of the configuration as it is shown: with the host name of the container whose network it is in.

@@ -243,17 +243,23 @@ fn start_error(error: anyhow::Error) -> anyhow::Error {
         error,
         "failed to create task for container: failed to create shim task: OCI runtime create failed: \
          runc create failed: unable to start container process: error during container init",
-        "",
+        ExitStatus::not_started,
     )
 }
 
 /// Tells errors of the program from ours, and words them as docker does: scripts look for its phrases.
-pub fn program_error(error: anyhow::Error, before: &str, after: &str) -> anyhow::Error {
+///
+/// `status` is what becomes of the system's error.
+pub fn program_error(
+    error: anyhow::Error,
+    before: &str,
+    status: fn(Option<i32>) -> ExitStatus,
+) -> anyhow::Error {
     match error.downcast_ref::<runtime::Failure>() {
         Some(failure) if failure.step != runtime::Step::Setup => {
-            let exit_code = ExitStatus::not_started(Some(failure.errno)).code();
+            let exit_code = status(Some(failure.errno)).code();
             let start = StartError {
-                message: format!("{before}: {failure}{after}"),
+                message: format!("{before}: {failure}"),
                 exit_code,
             };
             if failure.hint.is_empty() {

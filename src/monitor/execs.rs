@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use rustix::io::Errno;
@@ -20,9 +21,11 @@ use crate::oci::runtime::Process;
 use crate::{error, runtime, store};
 
 /// The exec sessions that run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Execs {
     running: BTreeMap<String, Session>,
+    /// Where others see which ones run, [`crate::dirs::Dirs::execs`].
+    dir: PathBuf,
 }
 
 #[derive(Debug)]
@@ -56,6 +59,14 @@ pub struct Ended {
 }
 
 impl Execs {
+    /// Returns none, to be listed in `dir`.
+    pub fn new(dir: PathBuf) -> Execs {
+        Execs {
+            running: BTreeMap::new(),
+            dir,
+        }
+    }
+
     /// Starts a process with the client's streams; without any and without terminal it gets the null device.
     pub fn start(
         &mut self,
@@ -100,11 +111,24 @@ impl Execs {
             terminal: kept.context("keep the terminal open")?,
         };
         self.running.insert(id.clone(), session);
+        self.list(&id);
         Ok(Started {
             id,
             pid: started.pid.as_raw_nonzero().get(),
             terminal,
         })
+    }
+
+    /// Shows others that a session runs; it runs without that, too.
+    fn list(&self, id: &str) {
+        let file = self.dir.join(id);
+        let listed = File::create_new(&file).or_else(|_| {
+            std::fs::create_dir(&self.dir)?;
+            File::create_new(&file)
+        });
+        if let Err(error) = listed {
+            tracing::warn!("list exec session {id}: {error}");
+        }
     }
 
     /// Returns the session whose process has ended, if it was one.
@@ -115,6 +139,9 @@ impl Execs {
             .find(|(_, session)| session.pid == pid)
             .map(|(id, _)| id.clone())?;
         let session = self.running.remove(&id)?;
+        if let Err(error) = std::fs::remove_file(self.dir.join(&id)) {
+            tracing::debug!("strike an exec session off the list: {error}");
+        }
         Some(Ended {
             id,
             command: session.command,
@@ -154,6 +181,9 @@ impl Execs {
     /// Forgets all sessions, whose processes have ended with the container's, and returns them.
     pub fn end_all(&mut self, status: ExitStatus) -> Vec<Ended> {
         let sessions = std::mem::take(&mut self.running);
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            tracing::debug!("delete the list of exec sessions: {error}");
+        }
         sessions
             .into_iter()
             .map(|(id, session)| Ended {
@@ -215,6 +245,6 @@ fn exec_error(error: anyhow::Error) -> anyhow::Error {
     bring_up::program_error(
         error,
         "OCI runtime exec failed: exec failed: unable to start container process",
-        ": unknown",
+        ExitStatus::exec_not_started,
     )
 }

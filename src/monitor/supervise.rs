@@ -141,7 +141,7 @@ impl Monitor {
             listener: Some(listener),
             signals,
             peers: Peers::default(),
-            execs: Execs::default(),
+            execs: Execs::new(dirs.execs(id)),
             network: Networking::default(),
             volumes: Vec::new(),
             stage: Stage::Over,

@@ -55,7 +55,7 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
             print_into_stream(context, &error)?;
             return Ok(exit_code(code));
         }
-        (started, _) => started.map_err(failed_start)?,
+        (started, _) => started.map_err(Failed::engine)?,
     };
     if arguments.detach {
         return Ok(0);
@@ -102,9 +102,7 @@ pub fn exec(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
 }
 
 fn print_into_stream(context: &Context, error: &anyhow::Error) -> anyhow::Result<()> {
-    let text = error::line(error);
-    let text = text.strip_suffix(": unknown").unwrap_or(&text);
-    output::out(&format!("{text}\r\n"))?;
+    output::out(&format!("{}\r\n", error::line(error)))?;
     // That is not what docker writes there.
     if let Some(hint) = error::hint(error).filter(|_| context.face.hints) {
         output::err(&format!("hint: {hint}\n"));
@@ -115,16 +113,6 @@ fn print_into_stream(context: &Context, error: &anyhow::Error) -> anyhow::Result
 /// Who has detached is told so, as by docker.
 fn left() -> Failed {
     Failed::from(anyhow::anyhow!("read escape sequence"))
-}
-
-/// A program that cannot be started has a shell's exit code.
-fn failed_start(error: anyhow::Error) -> Failed {
-    let code = StartError::exit_code_of(&error);
-    let failed = Failed::engine(error);
-    match code {
-        Some(code) => failed.code(exit_code(code)),
-        None => failed,
-    }
 }
 
 /// `attach`
