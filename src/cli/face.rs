@@ -15,6 +15,7 @@ use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
+use super::output;
 use crate::error;
 
 /// Under which name the program answers.
@@ -110,6 +111,12 @@ impl Failed {
             125
         };
         self.options_of("run").code(code)
+    }
+
+    /// Returns whether all that went wrong is that nobody reads on.
+    pub fn is_broken_pipe(&self) -> bool {
+        let mut errors = self.errors.iter();
+        errors.all(|said| output::is_broken_pipe(&said.error))
     }
 
     /// Returns it as one that docker's client finds by itself.

@@ -116,7 +116,10 @@ fn run(mut arguments: impl Iterator<Item = OsString>) -> u8 {
             output::err(&face.text(&failed));
             hint(failed.code)
         }
-        Ok(Outcome::Help(text)) => finish(face, output::out(&text).map_err(Failed::from)),
+        Ok(Outcome::Help(text)) => {
+            let shown = output::out(&text).map(|()| 0).map_err(Failed::from);
+            ended(face, shown).unwrap_or_else(|failed| failed.code)
+        }
         Ok(Outcome::Overview(text)) => {
             output::err(&text);
             0
@@ -125,25 +128,20 @@ fn run(mut arguments: impl Iterator<Item = OsString>) -> u8 {
             log::to_stderr(context.globals.debug);
             let ran = run(&context, &matches);
             settle::later(&context.globals.dirs);
-            match ran {
-                Ok(code) => code,
-                Err(failed) => {
-                    output::err(&face.text(&failed));
-                    hint(failed.code)
-                }
-            }
+            ended(face, ran).unwrap_or_else(|failed| hint(failed.code))
         }
     }
 }
 
-fn finish(face: Face, result: Result<(), Failed>) -> u8 {
-    match result {
-        Ok(()) => 0,
-        Err(failed) => {
-            output::err(&face.text(&failed));
-            failed.code
-        }
+/// Returns the exit code of a command, or what went wrong, after that is said.
+fn ended(face: Face, ran: Result<u8, Failed>) -> Result<u8, Failed> {
+    let left = output::left_code();
+    if let Err(failed) = &ran
+        && !(left.is_some() && failed.is_broken_pipe())
+    {
+        output::err(&face.text(failed));
     }
+    left.map_or(ran, Ok)
 }
 
 /// Why no command is reached.

@@ -4,9 +4,10 @@
 //! below all lines.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use crate::cli::human::size::bytes_decimal;
+use crate::cli::output;
 use crate::docker::progress::{Detail, Progress};
 
 /// How wide a bar is, and how wide the terminal must be for it to have one.
@@ -63,13 +64,14 @@ impl Display {
             Some(width) => self.draw(line, width),
             None => plain(line),
         };
-        let written = match self.to {
-            To::Stdout => std::io::stdout().lock().write_all(text.as_bytes()),
-            To::Stderr | To::Nobody => std::io::stderr().lock().write_all(text.as_bytes()),
-        };
         // A pull goes on though nobody watches.
-        if let Err(error) = written {
-            tracing::debug!("show progress: {error}");
+        match self.to {
+            To::Stdout => {
+                if let Err(error) = output::out(&text) {
+                    tracing::debug!("show progress: {error:#}");
+                }
+            }
+            To::Stderr | To::Nobody => output::err(&text),
         }
     }
 

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use rustix::net::Shutdown;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
+use crate::cli::output;
 use crate::monitor::client::Connection;
 use crate::monitor::control::{self, Reply, Request, Size};
 use crate::monitor::stdio;
@@ -383,16 +384,17 @@ impl<'a> State<'a> {
         }
         let bytes = &self.chunk[..count];
         let written = match carries {
-            Carries::Stdout => write(std::io::stdout(), bytes),
-            Carries::Stderr => write(std::io::stderr(), bytes),
-            Carries::Frames => self.frames.take(bytes, |stderr, bytes| {
-                if stderr {
-                    write(std::io::stderr(), bytes)
-                } else {
-                    write(std::io::stdout(), bytes)
-                }
-            }),
+            Carries::Stdout => write(false, bytes),
+            Carries::Stderr => write(true, bytes),
+            Carries::Frames => self.frames.take(bytes, write),
         };
+        // Who sends on all signals sends on none that ends itself.
+        if let Err(error) = &written
+            && !self.relay.proxy_signals
+            && output::is_broken_pipe(error)
+        {
+            output::reader_left();
+        }
         written.map(|()| true)
     }
 
@@ -465,8 +467,17 @@ impl<'a> State<'a> {
     }
 }
 
-/// Writes all of `bytes` past the buffers of the standard library.
-fn write(to: impl AsFd, mut bytes: &[u8]) -> Result<()> {
+/// Writes all of `bytes` past the buffers of the standard library, to standard error if `stderr`.
+fn write(stderr: bool, bytes: &[u8]) -> Result<()> {
+    // Go's words, for scripts that look for them.
+    if stderr {
+        write_to(std::io::stderr(), bytes).context("write /dev/stderr")
+    } else {
+        write_to(std::io::stdout(), bytes).context("write /dev/stdout")
+    }
+}
+
+fn write_to(to: impl AsFd, mut bytes: &[u8]) -> std::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(to.as_fd(), bytes) {
             Ok(count) => bytes = &bytes[count..],
@@ -474,13 +485,9 @@ fn write(to: impl AsFd, mut bytes: &[u8]) -> Result<()> {
             // Somebody made the terminal non-blocking.
             Err(Errno::AGAIN) => {
                 let mut fds = [PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)];
-                rustix::io::retry_on_intr(|| poll(&mut fds, None))
-                    .context("wait for the output")?;
+                rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
             }
-            Err(errno) => {
-                return Err(std::io::Error::from(errno))
-                    .context("write the output of the container");
-            }
+            Err(errno) => return Err(errno.into()),
         }
     }
     Ok(())

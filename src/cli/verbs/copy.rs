@@ -47,7 +47,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
             };
             let engine = engine(context)?;
             if destination == STREAM {
-                let mut out = BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout());
+                let mut out = BufWriter::with_capacity(BUFFER_BYTES, output::stdout());
                 copy::read(&engine, place, options.follow_link, &mut out).map_err(failed)?;
                 out.flush().context("write to stdout")?;
                 return Ok(0);

@@ -12,6 +12,7 @@ use crate::cli::command::{self, Context};
 use crate::cli::commands::processes::LogsArgs;
 use crate::cli::face::Failed;
 use crate::cli::human::time::{parse_duration, parse_time};
+use crate::cli::output;
 use crate::container::logs::read::{Entry, Selection};
 use crate::container::logs::{Attributes, Stream};
 use crate::engine::logs;
@@ -30,7 +31,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         // A number below zero, and what is no number, means all, as docker has it.
         tail: arguments.tail.parse().ok(),
     };
-    let mut out = BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
+    let mut out = BufWriter::with_capacity(64 << 10, output::stdout());
     let mut err = BufWriter::with_capacity(64 << 10, std::io::stderr().lock());
     let tty = container.record.config.tty;
     let follow = arguments.follow;

@@ -34,7 +34,7 @@ fn to(
                 format!("cowardly refusing to {what} to a terminal. Use the -o flag or redirect");
             return Err(Failed::from(error::invalid(why)));
         }
-        let mut out = BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout().lock());
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, output::stdout());
         return write(&mut out)
             .and_then(|()| out.flush().context("write to stdout"))
             .map_err(Failed::engine);
