@@ -107,9 +107,9 @@ pub struct Network {
     pub attachable: bool,
     /// Swarm.
     pub ingress: bool,
-    /// Swarm.
+    /// Whose configuration it has.
     pub config_from: ConfigFrom,
-    /// Swarm.
+    /// Whether it is a configuration for others, which no container can be in.
     pub config_only: bool,
     /// The containers that are in it and run, by id; empty in a request.
     #[serde(deserialize_with = "null_default")]
@@ -122,11 +122,11 @@ pub struct Network {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Swarm: the network whose configuration another one has.
+/// The network whose configuration another one has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ConfigFrom {
-    /// Its name.
+    /// Its name; empty if the other one has its own.
     pub network: String,
 }
 

@@ -223,7 +223,7 @@ pub fn connect(
     let network = engine.networks()?.resolve(network)?;
     let name = network.document.name.clone();
     let record = &container.record;
-    check_connectable(record.host_config.network_mode.as_str(), &network)?;
+    network.admit(&record.host_config.network_mode)?;
     endpoint::check(&name, Some(&network), &settings)?;
     if record
         .networking_config
@@ -250,21 +250,6 @@ pub fn connect(
     })
 }
 
-fn check_connectable(mode: &str, network: &Record) -> Result<()> {
-    let why = if mode == "host" || mode.starts_with("container:") {
-        "container sharing network namespace with another container or host cannot be connected to any other network"
-    } else if mode == "none" {
-        "container cannot be connected to multiple networks with one of the networks in private (none) mode"
-    } else if network.driver() == Driver::Host {
-        "cannot connect container to host network - container must be created in host network mode"
-    } else if network.driver() == Driver::Null {
-        "container cannot be connected to multiple networks with one of the networks in private (none) mode"
-    } else {
-        return Ok(());
-    };
-    Err(error::new(error::Kind::Forbidden, why))
-}
-
 /// Disconnects a container from a network; with `force` also one that is not in it any more.
 pub fn disconnect(engine: &Engine, network: &str, container: &str, force: bool) -> Result<()> {
     let container = engine.container(container).map_err(|error| {
@@ -280,8 +265,11 @@ pub fn disconnect(engine: &Engine, network: &str, container: &str, force: bool) 
         Err(error) if force && error::is(&error, error::Kind::NotFound) => network.to_owned(),
         Err(error) => return Err(error),
     };
-    if record.host_config.network_mode == "host" && name == "host" {
-        let why = "cannot disconnect container from host network - container was created in host network mode";
+    let mode = record.host_config.network_mode.as_str();
+    if name == mode && ["host", "none"].contains(&mode) {
+        let why = format!(
+            "cannot disconnect container from {mode} network - container was created in {mode} network mode"
+        );
         return Err(error::new(error::Kind::Forbidden, why));
     }
     if !record

@@ -79,7 +79,8 @@ fn network_goes(document: &Network, used: bool, conditions: &Conditions<'_>) -> 
     // Of one whose time cannot be read nobody knows whether it is old enough.
     let created = document.created.parse::<jiff::Timestamp>();
     let created = created.map_or(i64::MAX, jiff::Timestamp::as_second);
-    !used && !record::is_predefined(&document.name) && conditions.fit(&document.labels, created)
+    let stays = used || document.config_only || record::is_predefined(&document.name);
+    !stays && conditions.fit(&document.labels, created)
 }
 
 /// Returns the containers that a prune takes: those that do not run.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::bridge::{self, Host};
-use super::interface;
+use super::interface::{self, Sysctl};
 use super::ipam;
 use super::lease;
 use super::netlink::route::{self, Branch, Mac, Prefixed, Veth};
@@ -198,6 +198,7 @@ pub fn check(name: &str, network: Option<&Record>, settings: &EndpointSettings) 
             faults.push(format!("invalid link-local IP address: {address}"));
         }
     }
+    faults.extend(Sysctl::all(settings).err().into_iter().flatten());
     if let Some(network) = network {
         for (address, ipv6) in wanted() {
             faults.extend(unreachable(network, address, *ipv6)?);
@@ -370,8 +371,30 @@ pub fn attach(host: &Host, inside: &Inside, endpoint: &Endpoint) -> Result<u32> 
     if inside.without_ipv6 && addresses.any(|(address, _)| address.is_ipv6()) {
         inside.turn_ipv6_on(&endpoint.interface)?;
     }
+    set_sysctls(inside, endpoint)?;
     route::configure(&inside.route, link.index, &endpoint.addresses)?;
     Ok(link.index)
+}
+
+/// Sets what the endpoint asks of its interface, before it has addresses.
+fn set_sysctls(inside: &Inside, endpoint: &Endpoint) -> Result<()> {
+    let sysctls =
+        Sysctl::all(&endpoint.settings).map_err(|faults| error::invalid(listed(&faults)))?;
+    if sysctls.is_empty() {
+        return Ok(());
+    }
+    let set = || {
+        sysctls
+            .iter()
+            .try_for_each(|sysctl| sysctl.set(&endpoint.interface))
+    };
+    let name = match endpoint.host_interface.as_str() {
+        "" => &endpoint.interface,
+        name => name,
+    };
+    netns::inside(inside.namespace.as_fd(), set)
+        .context("enter the network namespace of the container")?
+        .with_context(|| format!("failed to add interface {name} to sandbox"))
 }
 
 /// Waits until packets pass: a bridge drops what comes before, and the one who asked would ask again after a second.

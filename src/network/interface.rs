@@ -1,6 +1,8 @@
-//! Names of interfaces in containers: `eth0`, or what the endpoint or its network asks for.
+//! What an endpoint or its network asks of the interface in the container: its name, else `eth0`, and settings of the kernel.
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
 
 use crate::docker::network::EndpointSettings;
 use crate::error;
@@ -12,6 +14,10 @@ const OPTION_NAME: &str = "com.docker.network.endpoint.ifname";
 /// Option of a network: what the interfaces' names begin with.
 pub(super) const OPTION_PREFIX: &str = "com.docker.network.container_iface_prefix";
 const PREFIX: &str = "eth";
+/// Option of an endpoint: settings of the kernel for its interface, `net.ipv4.conf.IFNAME.forwarding=1`, commas between.
+const OPTION_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+/// Stands for the interface's name.
+const PLACEHOLDER: &str = "ifname";
 
 /// Refuses what cannot be the name of an interface; the error is of kind `Invalid`.
 pub(super) fn check(name: &str) -> Result<()> {
@@ -50,9 +56,104 @@ pub(super) fn name(
     Ok(name)
 }
 
+/// A setting of the kernel for an interface: `/proc/sys/net/ipv4/conf/eth0/forwarding` and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sysctl {
+    /// As it was asked for, with small letters.
+    name: String,
+    value: Option<String>,
+}
+
+impl Sysctl {
+    /// Returns the settings that an endpoint asks for, or those that can be none, in docker's words.
+    pub(super) fn all(settings: &EndpointSettings) -> Result<Vec<Sysctl>, Vec<String>> {
+        let options = settings.driver_opts.as_ref();
+        let Some(text) = options.and_then(|options| options.get(OPTION_SYSCTLS)) else {
+            return Ok(Vec::new());
+        };
+        let (mut sysctls, mut faults) = (Vec::new(), Vec::new());
+        for text in text.split(',') {
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (text, None),
+            };
+            let name = name.to_lowercase();
+            if is_sysctl(&name) {
+                sysctls.push(Sysctl { name, value });
+                continue;
+            }
+            let shown = value.map_or(name.clone(), |value| format!("{name}={value}"));
+            faults.push(format!(
+                "unrecognised network interface sysctl '{shown}'; represent 'net.X.Y.ethN.Z=V' as \
+                 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+            ));
+        }
+        if faults.is_empty() {
+            Ok(sysctls)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// Sets it for `interface` in the network namespace of the calling thread.
+    pub(super) fn set(&self, interface: &str) -> Result<()> {
+        let Some(value) = &self.value else {
+            let name = &self.name;
+            anyhow::bail!("expected sysctl '{name}' to have format name=value");
+        };
+        // Parts of a name have neither slashes nor dots, and an interface's name no slash.
+        let mut path = PathBuf::from("/proc/sys");
+        path.extend((self.name.split('.')).map(|part| match part {
+            PLACEHOLDER => interface,
+            part => part,
+        }));
+        let shown = path.display();
+        if !path.is_file() {
+            anyhow::bail!("{shown} is not a sysctl file");
+        }
+        std::fs::write(&path, value)
+            .with_context(|| format!("unable to write to '{shown}': write {shown}"))
+    }
+}
+
+/// Returns whether a name has the form `net.ipv4.conf.ifname.forwarding`.
+fn is_sysctl(name: &str) -> bool {
+    let plain = |part: &str| {
+        let mut bytes = part.bytes();
+        !part.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    let parts: Vec<&str> = name.split('.').collect();
+    matches!(parts[..], ["net", "ipv4" | "ipv6" | "mpls", kind, PLACEHOLDER, setting]
+        if plain(kind) && plain(setting) && setting != PLACEHOLDER && kind != PLACEHOLDER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_those_of_the_interface() {
+        for (name, good) in [
+            ("net.ipv4.conf.ifname.forwarding", true),
+            ("net.ipv6.neigh.ifname.retrans_time_ms", true),
+            ("net.ipv4.conf.eth0.forwarding", false),
+            ("net.ipv4.ip_forward", false),
+            ("net.core.conf.ifname.x", false),
+            ("kernel.x.ifname.y", false),
+            ("net.ipv4.conf.ifname", false),
+            ("net.ipv4.conf.ifname.", false),
+            ("net.ipv4..ifname.x", false),
+            ("net.ipv4.conf.ifname./../all/x", false),
+            ("net.ipv4.conf/../..ifname.x", false),
+            ("", false),
+        ] {
+            assert_eq!(is_sysctl(name), good, "{name}");
+        }
+        let mut settings = EndpointSettings::default();
+        let asked = "net.ipv4.conf.IFNAME.forwarding=1,net.ipv4.x";
+        settings.driver_opts = Some([(OPTION_SYSCTLS.to_owned(), asked.to_owned())].into());
+        assert_eq!(Sysctl::all(&settings).unwrap_err().len(), 1);
+    }
 
     #[test]
     fn names_are_free_and_possible() {

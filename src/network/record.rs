@@ -93,6 +93,24 @@ impl Record {
         }
     }
 
+    /// Refuses a container whose own network is by `mode`, if it cannot be in this network as well; in docker's words.
+    ///
+    /// Errors are of kind `Forbidden`.
+    pub fn admit(&self, mode: &str) -> Result<()> {
+        let why = if self.document.config_only {
+            "cannot create endpoint on configuration-only network"
+        } else if mode == "host" || mode.starts_with("container:") {
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        } else if self.driver() == Driver::Host {
+            "cannot connect container to host network - container must be created in host network mode"
+        } else if mode == "none" || self.driver() == Driver::Null {
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        } else {
+            return Ok(());
+        };
+        Err(error::new(error::Kind::Forbidden, why))
+    }
+
     /// Returns whether it is the network of containers that ask for none.
     pub fn is_default(&self) -> bool {
         self.document.name == DEFAULT
@@ -463,6 +481,16 @@ impl Networks {
         document.id = store::random_id()?;
         document.created = Timestamp::now().to_string();
         "local".clone_into(&mut document.scope);
+        if document.config_only {
+            return request::configuration(document);
+        }
+        request::take_configuration(&mut document, others)?;
+        // Nobody is in a configuration: it is in nobody's way.
+        let others: Vec<Record> = (others.iter())
+            .filter(|other| !other.document.config_only)
+            .cloned()
+            .collect();
+        let others = &others[..];
         if document.driver.is_empty() {
             "bridge".clone_into(&mut document.driver);
         }
@@ -534,6 +562,14 @@ impl Networks {
             ));
         }
         let _lock = self.lock()?;
+        let takes = |other: &Record| other.document.config_from.network == *name;
+        if network.document.config_only && self.read()?.iter().any(takes) {
+            let why = format!("configuration network {name:?} is in use");
+            return Err(error::new(
+                error::Kind::Forbidden,
+                format!("error while removing network: {why}"),
+            ));
+        }
         self.records
             .remove(&network.document.id, &self.dirs.trash())
     }

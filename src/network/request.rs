@@ -55,6 +55,79 @@ pub(super) fn complete_ipam_driver(document: &mut Network) -> Result<()> {
     Ok(())
 }
 
+/// Returns the record of a configuration that others take: it has no bridge and no addresses of its own.
+///
+/// Errors are of kind `Forbidden`.
+pub(super) fn configuration(mut document: Network) -> Result<Record> {
+    if document.internal || document.attachable || document.ingress {
+        return Err(error::new(
+            error::Kind::Forbidden,
+            "configuration network can only contain network specific fields. Network operator fields like \
+             [ ingress | internal | attachable | scope ] are not supported.",
+        ));
+    }
+    if !document.config_from.network.is_empty() {
+        return Err(error::new(
+            error::Kind::Forbidden,
+            "a configuration network cannot depend on another configuration network",
+        ));
+    }
+    // Which driver it is for, is the affair of those that take it.
+    "null".clone_into(&mut document.driver);
+    document.enable_ipv4.get_or_insert(true);
+    let configs = document.ipam.config.take();
+    document.ipam.config = configs.filter(|configs| !configs.is_empty());
+    Ok(Record {
+        document,
+        ..Record::default()
+    })
+}
+
+/// Gives a new network the configuration that it names, if it names one.
+///
+/// Errors: `NotFound` if there is no such configuration among `others`, `Forbidden` if the request has one of its own.
+pub(super) fn take_configuration(document: &mut Network, others: &[Record]) -> Result<()> {
+    let name = &document.config_from.network;
+    if name.is_empty() {
+        return Ok(());
+    }
+    let forbidden = |what: &str| {
+        let why =
+            format!("{what} are not supported if the network depends on a configuration network");
+        Err(error::new(error::Kind::Forbidden, why))
+    };
+    let ipam = &document.ipam;
+    let own = document.enable_ipv4 == Some(false)
+        || document.enable_ipv6
+        || !document.labels.is_empty()
+        || !matches!(ipam.driver.as_str(), "" | "default")
+        || ipam
+            .options
+            .as_ref()
+            .is_some_and(|options| !options.is_empty())
+        || ipam
+            .config
+            .as_ref()
+            .is_some_and(|configs| !configs.is_empty());
+    if own {
+        return forbidden("user specified configurations");
+    }
+    if !document.options.is_empty() {
+        return forbidden("network driver options");
+    }
+    let mut others = others.iter().map(|other| &other.document);
+    let Some(from) = others.find(|other| other.config_only && other.name == *name) else {
+        let why = format!("configuration network {name:?} does not exist");
+        return Err(error::not_found(why));
+    };
+    document.enable_ipv4 = from.enable_ipv4;
+    document.enable_ipv6 = from.enable_ipv6;
+    document.ipam.clone_from(&from.ipam);
+    document.labels.clone_from(&from.labels);
+    document.options.clone_from(&from.options);
+    Ok(())
+}
+
 /// What a new network must not get in the way of.
 pub(super) struct Surroundings {
     /// Where subnets come from.

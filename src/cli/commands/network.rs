@@ -16,7 +16,7 @@ pub struct NetworkCreateArgs {
     /// Addresses that containers do not get (NAME=ADDRESS)
     #[arg(long, value_name = "map", value_parser = values::pair)]
     pub aux_address: Vec<(String, String)>,
-    /// Take the configuration of another network (swarm)
+    /// Take the configuration of this network, which has no more than one
     #[arg(
         long,
         value_name = "string",
@@ -24,7 +24,7 @@ pub struct NetworkCreateArgs {
         hide_default_value = true
     )]
     pub config_from: String,
-    /// Make a configuration only (swarm)
+    /// Make a configuration for other networks only
     #[arg(long)]
     pub config_only: bool,
     /// Driver
@@ -80,8 +80,6 @@ impl NetworkCreateArgs {
     /// Refuses options that only networks of a swarm need; the error is of kind `Invalid`.
     pub fn refuse_swarm(&self) -> anyhow::Result<()> {
         for (given, option) in [
-            (!self.config_from.is_empty(), "config-from"),
-            (self.config_only, "config-only"),
             (self.ingress, "ingress"),
             (!matches!(self.scope.as_str(), "" | "local"), "scope"),
         ] {

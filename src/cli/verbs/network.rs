@@ -14,7 +14,9 @@ use crate::cli::face::Failed;
 use crate::cli::rows::networks as rows;
 use crate::cli::values::List;
 use crate::cli::{output, preferences};
-use crate::docker::network::{EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network};
+use crate::docker::network::{
+    ConfigFrom, EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network,
+};
 use crate::engine::{networks, prune};
 use crate::error;
 use crate::network::ipam::Subnet;
@@ -37,6 +39,10 @@ pub fn create(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         attachable: arguments.attachable,
         options: arguments.opt.iter().cloned().collect(),
         labels: crate::cli::flags::env::labels(&[], &arguments.label)?,
+        config_from: ConfigFrom {
+            network: arguments.config_from.clone(),
+        },
+        config_only: arguments.config_only,
         ..Network::default()
     };
     let engine = engine(context)?;

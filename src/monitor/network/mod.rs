@@ -89,6 +89,18 @@ fn has_endpoints(record: &Record) -> bool {
         && !record.config.network_disabled
 }
 
+/// Refuses networks that a container cannot be in beside that of its mode.
+fn admit(dirs: &Dirs, record: &Record) -> Result<()> {
+    let mode = &record.host_config.network_mode;
+    let names = record.networking_config.endpoints_config.keys();
+    // One whose network another container's is gets that one's, whatever else it asks for, as with docker.
+    let mut more = names.filter(|name| *name != mode && !mode.starts_with("container:"));
+    more.try_for_each(|name| {
+        let network = Networks::new(dirs, Defaults::default()).resolve(name)?;
+        network.admit(mode)
+    })
+}
+
 /// Returns the networks that a container joins, with what is asked of each: first that of its mode, then by name.
 fn wanted(record: &Record) -> Vec<(String, EndpointSettings)> {
     let mode = &record.host_config.network_mode;
@@ -110,6 +122,7 @@ fn wanted(record: &Record) -> Vec<(String, EndpointSettings)> {
 impl Networking {
     /// Leases addresses and takes ports; everything that can be refused is refused here.
     pub fn prepare(&mut self, dirs: &Dirs, record: &Record) -> Result<()> {
+        admit(dirs, record).context("failed to set up container networking")?;
         let extra = record.host_config.extra_hosts.iter().flatten();
         let asks_for_host = extra.into_iter().any(|entry| names::asks_for_host(entry));
         if !has_endpoints(record) && !asks_for_host {
@@ -151,6 +164,9 @@ impl Networking {
         }
         for (name, settings) in &wanted(record) {
             let network = networks.resolve(name)?;
+            if network.document.config_only {
+                network.admit(name)?;
+            }
             let member = Member {
                 id: &record.id,
                 interfaces: &self.interfaces(),
