@@ -122,12 +122,15 @@ fn processes() {
 
 #[test]
 fn devices() {
-    // Both are refused by default. What has no driver here fails in another way once it is allowed.
+    // Fuse is refused by default, and net/tun is not. What has no driver here fails in another way once it is allowed.
     let sandbox = Sandbox::with_box(&["--device-cgroup-rule", "c 10:229 r"]);
-    let script = "mknod /tmp/fuse c 10 229; mknod /tmp/other c 10 228; \
-                  for f in fuse other; do (exec 3</tmp/$f) 2>&1 | grep -c 'not permitted'; done; \
+    let script = "mknod /tmp/fuse c 10 229; mknod /tmp/other c 10 228; mknod /tmp/tun c 10 200; \
+                  for f in fuse other tun; do (exec 3</tmp/$f) 2>&1 | grep -c 'not permitted'; done; \
                   (exec 3>/tmp/fuse) 2>&1 | grep -c 'not permitted'; true";
-    assert_eq!(sandbox.ok(&["exec", "box", "sh", "-c", script]), "0\n1\n1");
+    assert_eq!(
+        sandbox.ok(&["exec", "box", "sh", "-c", script]),
+        "0\n1\n0\n1"
+    );
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl DeviceRule {
     }
 
     /// Returns the rules that every container has besides its own, as runc and docker give them: nodes may be made of
-    /// anything; only these can be opened: null, zero, full, random, urandom, tty, console, ptmx, pseudo-terminals.
+    /// anything; only these can be opened: null, zero, full, random, urandom, tty, console, ptmx, net/tun, pseudo-terminals.
     pub fn usual() -> Vec<DeviceRule> {
         let make = ["c", "b"].map(|kind| DeviceRule::allow(kind, None, None, "m"));
         let open = [
@@ -96,6 +96,7 @@ impl DeviceRule {
             (5, Some(0)),
             (5, Some(1)),
             (5, Some(2)),
+            (10, Some(200)),
             (136, None),
         ]
         .map(|(major, minor)| DeviceRule::allow("c", Some(major), minor, "rwm"));
