@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A piece of a line that ends without `\n` is followed by the rest of its line. The file is turned over before it would
-//! exceed its limit: `X` becomes `X.1`, `X.1` becomes `X.2`, the oldest goes.
+//! exceed its limit: `X` becomes `X.1`, `X.1` becomes `X.2`, the oldest goes. They may be compressed, see `pack.rs`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::options::Files;
+use super::pack::{Packer, compressed};
 use super::{Attributes, Stream};
 
 /// Writes a container's log.
@@ -25,6 +26,9 @@ pub struct Writer {
     size: u64,
     max_bytes: u64,
     max_files: u32,
+    compresses: bool,
+    /// The file before, while it is being compressed.
+    packer: Option<Packer>,
     /// The end of every entry: attributes of the container, if any are wanted.
     attributes: Vec<u8>,
     entries: Vec<u8>,
@@ -38,15 +42,19 @@ impl Writer {
             .metadata()
             .with_context(|| format!("open {}", path.display()))?
             .len();
-        Ok(Writer {
+        let mut writer = Writer {
             path: path.to_owned(),
             file,
             size,
             max_bytes: files.max_bytes,
             max_files: files.max_files,
+            compresses: files.compress,
+            packer: None,
             attributes: encode_attributes(attributes),
             entries: Vec::new(),
-        })
+        };
+        writer.begin_to_pack();
+        Ok(writer)
     }
 
     /// Adds an entry: a line with its end, or a piece of one; [`Writer::flush`] writes it.
@@ -85,12 +93,42 @@ impl Writer {
             self.size += count as u64;
             rest = &rest[count..];
         }
+        self.pack(entries.len() as u64);
         self.entries = entries;
         self.entries.clear();
         Ok(())
     }
 
+    /// Begins to compress the file before this one, if that is wanted and it is not compressed.
+    fn begin_to_pack(&mut self) {
+        if !self.compresses {
+            return;
+        }
+        match Packer::begin(numbered(&self.path, 1)) {
+            Ok(packer) => self.packer = packer,
+            // It is read as well as it is.
+            Err(error) => tracing::warn!("{error:#}"),
+        }
+    }
+
+    /// Goes on with it after `written` bytes.
+    fn pack(&mut self, written: u64) {
+        let Some(packer) = &mut self.packer else {
+            return;
+        };
+        match packer.step(written) {
+            Ok(false) => {}
+            Ok(true) => self.packer = None,
+            Err(error) => {
+                tracing::warn!("{error:#}");
+                self.packer = None;
+            }
+        }
+    }
+
     fn turn_over(&mut self) -> Result<()> {
+        // What is left of it; nothing, but for files that are smaller than what comes at a time.
+        self.pack(u64::MAX);
         let rename = |from: PathBuf, to: PathBuf| match std::fs::rename(&from, &to) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("turn over {}", from.display()))
@@ -103,16 +141,38 @@ impl Writer {
                 .with_context(|| format!("truncate {}", self.path.display()))?;
         } else {
             for number in (1..self.max_files - 1).rev() {
-                rename(
+                let (from, to) = (
                     numbered(&self.path, number),
                     numbered(&self.path, number + 1),
-                )?;
+                );
+                if self.compresses {
+                    // Of the one whose place it takes, which is the other kind of file if a monitor was killed meanwhile.
+                    for old in [&to, &compressed(&to)] {
+                        remove(old)?;
+                    }
+                    rename(compressed(&from), compressed(&to))?;
+                }
+                rename(from, to)?;
             }
-            rename(self.path.clone(), numbered(&self.path, 1))?;
+            let first = numbered(&self.path, 1);
+            if self.compresses {
+                remove(&compressed(&first))?;
+            }
+            rename(self.path.clone(), first)?;
             self.file = append(&self.path)?;
+            self.begin_to_pack();
         }
         self.size = 0;
         Ok(())
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod file;
 pub mod identity;
 pub mod journald;
 pub mod options;
+mod pack;
 pub mod read;
 pub mod remote;
 pub mod syslog;
@@ -248,11 +249,19 @@ mod tests {
     }
 
     fn open(path: &Path, max_bytes: u64, max_files: u32) -> Log {
-        let driver = Driver {
-            files: Some(Files {
+        open_files(
+            path,
+            Files {
                 max_bytes,
                 max_files,
-            }),
+                compress: false,
+            },
+        )
+    }
+
+    fn open_files(path: &Path, files: Files) -> Log {
+        let driver = Driver {
+            files: Some(files),
             sink: Sink::None,
             wanted: Wanted::default(),
             buffer_bytes: None,
@@ -371,6 +380,74 @@ mod tests {
                 assert_eq!(reader.next().unwrap(), None);
             }
         }
+    }
+
+    #[test]
+    fn compressed_files_are_read_like_others() {
+        let scratch = Scratch::new();
+        let files = Files {
+            max_bytes: 4000,
+            max_files: 4,
+            compress: true,
+        };
+        let mut follower = Reader::open(&scratch.log(), &Selection::default()).unwrap();
+        let mut followed = Vec::new();
+        for round in 0..3 {
+            // A monitor that ends leaves what it has not compressed to the next one.
+            let mut writer = open_files(&scratch.log(), files);
+            for number in 100 * round..100 * round + 100 {
+                let line = format!("line {number}\n");
+                writer
+                    .write(Stream::Stdout, line.as_bytes(), at(number))
+                    .unwrap();
+                while let Some(entry) = follower.next().unwrap() {
+                    followed.push(entry.line);
+                }
+            }
+        }
+        let all: Vec<String> = (0..300).map(|number| format!("line {number}\n")).collect();
+        assert_eq!(followed, all);
+        let oldest = numbered(&scratch.log(), 3);
+        assert!(!oldest.exists() && super::pack::compressed(&oldest).exists());
+        let beyond = numbered(&scratch.log(), 4);
+        assert!(!beyond.exists() && !super::pack::compressed(&beyond).exists());
+        let kept = lines(&scratch.log(), &Selection::default());
+        assert!(kept.len() > 100 && all.ends_with(&kept), "{}", kept.len());
+        let some = Selection {
+            since: Some(at(220)),
+            until: Some(at(290)),
+            tail: Some(60),
+        };
+        assert_eq!(lines(&scratch.log(), &some), all[231..=290]);
+    }
+
+    #[test]
+    fn a_slow_reader_goes_on_with_what_has_been_compressed_meanwhile() {
+        let scratch = Scratch::new();
+        let files = Files {
+            max_bytes: 4000,
+            max_files: 5,
+            compress: true,
+        };
+        let mut writer = open_files(&scratch.log(), files);
+        let mut write = |numbers: std::ops::Range<i64>| {
+            for number in numbers {
+                let line = format!("line {number}\n");
+                writer
+                    .write(Stream::Stdout, line.as_bytes(), at(number))
+                    .unwrap();
+            }
+        };
+        write(0..10);
+        let mut reader = Reader::open(&scratch.log(), &Selection::default()).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().line, "line 0\n");
+        write(10..180);
+        assert!(super::pack::compressed(&numbered(&scratch.log(), 2)).exists());
+        for number in 1..180 {
+            let line = reader.next().unwrap().unwrap().line;
+            assert_eq!(line, format!("line {number}\n"));
+        }
+        assert_eq!(reader.next().unwrap(), None);
     }
 
     #[test]

@@ -17,11 +17,13 @@ pub const DRIVERS: [&str; 4] = ["journald", "json-file", "local", "syslog"];
 const JSON_FILE: Files = Files {
     max_bytes: 10_000_000,
     max_files: 3,
+    compress: false,
 };
 /// docker's own, for `local` and for the copy that other drivers keep for `logs`.
 const LOCAL: Files = Files {
     max_bytes: 20_000_000,
     max_files: 5,
+    compress: false,
 };
 /// What a remote may leave waiting with `mode=non-blocking`, if nothing is said.
 const BUFFER_BYTES: u64 = 1_000_000;
@@ -55,8 +57,10 @@ pub enum Sink {
 pub struct Files {
     /// Bytes of one file; `u64::MAX` is unlimited.
     pub max_bytes: u64,
-    /// Number of files, at least 1. None is compressed, whatever `compress` says: they are read from their ends.
+    /// Number of files, at least 1.
     pub max_files: u32,
+    /// Whether all but the one that is written to are compressed.
+    pub compress: bool,
 }
 
 /// Which facts of the container go with its entries.
@@ -112,9 +116,10 @@ impl Driver {
         match name {
             "none" => return Ok(driver),
             "json-file" => {
-                let rotates = options.0.contains_key("max-size");
-                let files = options.files("", JSON_FILE)?;
-                if options.flag("compress")? == Some(true) && (files.max_files < 2 || !rotates) {
+                let sized = options.0.contains_key("max-size");
+                let mut files = options.files("", JSON_FILE)?;
+                files.compress = options.flag("compress")? == Some(true);
+                if files.compress && (files.max_files < 2 || !sized) {
                     return unusable(
                         "compress cannot be true when max-file is less than 2 or max-size is not set",
                     );
@@ -122,8 +127,14 @@ impl Driver {
                 driver.files = Some(files);
             }
             "local" => {
-                driver.files = Some(options.files("", LOCAL)?);
-                options.flag("compress")?;
+                let mut files = options.files("", LOCAL)?;
+                files.compress = (options.flag("compress")).or_else(|error| {
+                    unusable(format!("error reading compress log option: {error}"))
+                })? == Some(true);
+                if files.compress && files.max_files < 2 {
+                    return unusable("compression cannot be enabled when max file count is 1");
+                }
+                driver.files = Some(files);
             }
             "journald" => {
                 driver.files = options.cache()?;
@@ -207,8 +218,8 @@ impl Options {
     /// The copy that is kept of what goes elsewhere, so that `logs` has something to read.
     fn cache(&mut self) -> Result<Option<Files>> {
         let disabled = self.flag("cache-disabled")? == Some(true);
-        let files = self.files("cache-", LOCAL)?;
-        self.flag("cache-compress")?;
+        let mut files = self.files("cache-", LOCAL)?;
+        files.compress = self.flag("cache-compress")? == Some(true) && files.max_files > 1;
         Ok((!disabled).then_some(files))
     }
 
@@ -322,7 +333,8 @@ mod tests {
             asked.files,
             Some(Files {
                 max_bytes: 2000,
-                max_files: 1
+                max_files: 1,
+                compress: false,
             })
         );
         assert_eq!(asked.wanted.labels, ["a", "b"]);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::file::numbered;
+use super::pack::{self, Origin, Unpacked, compressed};
 use super::{Attributes, LINE_MAX_BYTES, Stream};
 
 /// The longest entry that is read back: every byte of a piece may have become six, and attributes have room too.
@@ -49,12 +50,63 @@ pub struct Selection {
     pub tail: Option<usize>,
 }
 
+/// A file of a log.
+#[derive(Debug)]
+enum Part {
+    /// As it was written.
+    Plain(File),
+    /// Compressed, and which one it was.
+    Packed(Box<Unpacked>, Origin),
+}
+
+impl Part {
+    /// Opens the file with the name `path`, which may have been compressed; nothing if it is not there.
+    fn open(path: &Path) -> Result<Option<Part>> {
+        let plain = File::open(path).map(Part::Plain);
+        let opened = plain.or_else(|error| match error.kind() {
+            ErrorKind::NotFound => pack::open(&compressed(path))
+                .map(|(unpacked, origin)| Part::Packed(Box::new(unpacked), origin)),
+            _ => Err(error),
+        });
+        match opened {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => opened
+                .map(Some)
+                .with_context(|| format!("open {}", path.display())),
+        }
+    }
+
+    /// Returns which file it is; of one that is written to, that changes.
+    fn origin(&self) -> Option<Origin> {
+        match self {
+            Part::Plain(file) => file.metadata().ok().map(|metadata| Origin::of(&metadata)),
+            Part::Packed(_, origin) => Some(*origin),
+        }
+    }
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Part::Plain(file) => file.read(buffer),
+            // One that is cut short, after a power cut, ends there.
+            Part::Packed(unpacked, _) => {
+                unpacked.read(buffer).or_else(|error| match error.kind() {
+                    ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
+                        Ok(0)
+                    }
+                    _ => Err(error),
+                })
+            }
+        }
+    }
+}
+
 /// Reads a log from its oldest file on, and goes on where the writer goes on.
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
-    file: Option<File>,
-    inode: u64,
+    file: Option<Part>,
     buffer: Vec<u8>,
     consumed: usize,
     since: Option<Timestamp>,
@@ -69,14 +121,13 @@ impl Reader {
         let mut reader = Reader {
             path: path.to_owned(),
             file: None,
-            inode: 0,
             buffer: Vec::new(),
             consumed: 0,
             since: selection.since,
             until: selection.until,
             ready: VecDeque::new(),
         };
-        reader.open_file(&reader.oldest())?;
+        reader.file = Part::open(&reader.oldest())?;
         if let Some(tail) = selection.tail {
             let mut last = VecDeque::new();
             while let Some(entry) = reader.next()? {
@@ -93,24 +144,9 @@ impl Reader {
     fn oldest(&self) -> PathBuf {
         let older = (1..u32::MAX).map(|number| numbered(&self.path, number));
         older
-            .take_while(|path| path.exists())
+            .take_while(|path| path.exists() || compressed(path).exists())
             .last()
             .unwrap_or_else(|| self.path.clone())
-    }
-
-    fn open_file(&mut self, path: &Path) -> Result<()> {
-        match File::open(path) {
-            Ok(file) => {
-                self.inode = file
-                    .metadata()
-                    .with_context(|| format!("open {}", path.display()))?
-                    .ino();
-                self.file = Some(file);
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("open {}", path.display())),
-        }
     }
 
     /// Returns the next entry, or nothing at the present end of the log; a later call sees what was added since.
@@ -152,7 +188,7 @@ impl Reader {
         loop {
             let Some(file) = &mut self.file else {
                 // Nothing was there before, so nothing was read before.
-                self.open_file(&self.oldest())?;
+                self.file = Part::open(&self.oldest())?;
                 if self.file.is_none() {
                     return Ok(false);
                 }
@@ -175,24 +211,48 @@ impl Reader {
 
     /// Goes on to the file that follows the one that has ended; false if that is the one being written.
     fn advance(&mut self) -> Result<bool> {
-        let inode = |path: &Path| std::fs::metadata(path).map(|meta| meta.ino()).ok();
-        if inode(&self.path) == Some(self.inode) {
-            // The writer starts the only file of a log anew instead of turning it over.
-            let file = self.file.as_mut().expect("a file that has ended is open");
-            let position = std::io::Seek::stream_position(file).unwrap_or_default();
-            let shrunk = file.metadata().is_ok_and(|meta| meta.len() < position);
-            return Ok(shrunk && std::io::Seek::rewind(file).is_ok());
+        if let Some(Part::Plain(file)) = &mut self.file {
+            let context = || format!("read {}", self.path.display());
+            let inode = file.metadata().with_context(context)?.ino();
+            let now = std::fs::metadata(&self.path);
+            let turned = !now.is_ok_and(|metadata| metadata.ino() == inode);
+            let length = file.metadata().with_context(context)?.len();
+            let position = file.stream_position().with_context(context)?;
+            match (turned, length) {
+                // Something was written to it after it was read, and before it was turned over.
+                (true, length) if length > position => return Ok(true),
+                (true, _) => {}
+                // The writer starts the only file of a log anew instead of turning it over.
+                (false, length) => return Ok(length < position && file.rewind().is_ok()),
+            }
         }
-        let numbers = (1..u32::MAX).map(|number| (number, inode(&numbered(&self.path, number))));
-        let mut older = numbers.take_while(|(_, inode)| inode.is_some());
-        let place = older.find(|(_, inode)| *inode == Some(self.inode));
-        let next = match place {
-            Some((number, _)) if number > 1 => numbered(&self.path, number - 1),
-            _ => self.path.clone(),
+        let next = match self.place()? {
+            Some(1) => self.path.clone(),
+            Some(number) => numbered(&self.path, number - 1),
+            // It is gone, and all that are there came after it.
+            None => self.oldest(),
         };
-        let before = self.inode;
-        self.open_file(&next)?;
-        Ok(self.inode != before)
+        match Part::open(&next)? {
+            Some(part) => {
+                self.file = Some(part);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Returns the number of the turned over file that is being read; nothing if it is not there any more.
+    fn place(&self) -> Result<Option<u32>> {
+        let own = self.file.as_ref().and_then(Part::origin);
+        for number in 1..u32::MAX {
+            let Some(part) = Part::open(&numbered(&self.path, number))? else {
+                break;
+            };
+            if own.is_some() && part.origin() == own {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
     }
 }
 
