@@ -316,11 +316,19 @@ pub fn terminal_ends(master: OwnedFd) -> Result<Ends> {
     })
 }
 
-/// Looks a user up in the container's own files.
+/// Looks a user up in the container's own files; what is no regular file names nobody, and numbers need no names.
 pub fn find_user(root: &Root, wanted: &str, groups: &[String]) -> Result<User> {
     let read = |path: &str| match root.read_file(Path::new(path), ACCOUNTS_MAX_BYTES) {
         Ok(bytes) => Ok(bytes),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound
+                    | ErrorKind::NotADirectory
+                    | ErrorKind::IsADirectory
+                    | ErrorKind::InvalidInput
+            ) || error.raw_os_error() == Some(libc::ENXIO) =>
+        {
             Ok(Vec::new())
         }
         Err(error) => Err(error).with_context(|| format!("read /{path} of the container")),

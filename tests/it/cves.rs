@@ -210,6 +210,12 @@ fn cve_2024_9676_and_2025_4437_accounts_are_files_of_some_size() {
         let ran = sandbox.aril(&["exec", "--user", "nobody-at-all", "box", "true"]);
         assert_ne!(ran.code, 0, "{script}");
         assert!(!ran.err.contains(SECRET), "{ran:?}");
+        if !script.starts_with("truncate") {
+            // A number needs no names.
+            let grep = ["grep", "^Uid:", "/proc/self/status"];
+            let ran = sandbox.aril(&[&["exec", "--user", "7:8", "box"][..], &grep].concat());
+            assert_eq!(ran.out, "Uid:\t7\t7\t7\t7\n", "{script}: {ran:?}");
+        }
     }
     host.is_untouched();
 }
