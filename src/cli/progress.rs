@@ -1,7 +1,7 @@
 //! Lines of a pull or push: one after another where nobody watches, and on a terminal a line per layer that moves.
 //!
-//! As docker's client draws it: what has an id and says how far it is stays on its line; anything else begins a new block
-//! below all lines.
+//! As docker's client draws it: what has an id and says how far it is stays on its line; what says how far it is without an id
+//! is the only line; anything else begins a new block below all lines.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -76,7 +76,11 @@ impl Display {
     }
 
     fn draw(&mut self, line: &Progress, width: usize) -> String {
-        let Some(detail) = line.progress_detail.filter(|_| !line.id.is_empty()) else {
+        if let Some(detail) = line.progress_detail.filter(|_| line.id.is_empty()) {
+            // The only one, which what follows takes the place of.
+            return format!("\x1b[2K\r{} {}\r", line.status, bar(detail, width));
+        }
+        let Some(detail) = line.progress_detail else {
             // What follows gets lines of its own.
             self.lines.clear();
             return plain(line);
@@ -171,6 +175,8 @@ mod tests {
             format!("\x1b[2A\x1b[2K\ra: Downloading {bar}\r\x1b[2B")
         );
         assert_eq!(draw(Progress::note("", "Status: x")), "Status: x\n");
+        let only = draw(Progress::note("", "Importing").at(500, 1000));
+        assert_eq!(only, format!("\x1b[2K\rImporting {bar}\r"));
         assert!(draw(Progress::layer("a", "Waiting")).starts_with('\n'));
         assert_eq!(
             super::bar(

@@ -6,6 +6,7 @@
 //! client       one endpoint: manifests, blobs, lists of tags                                 (manifest)
 //! upload       one endpoint: blobs and manifests to it
 //! auth         challenges, credentials, tokens                                               (challenge)
+//! download     what lies at an address of its own
 //! http         one request over kept connections; redirects, timeouts, an end on demand      (tls, proxy, trouble)
 //! failure      what can go wrong, for those who branch on it                                 (retry)
 //! hosts        daemon.json, hosts.toml, certs.d → endpoints
@@ -19,6 +20,7 @@ pub mod auth;
 mod challenge;
 pub mod client;
 pub mod credentials;
+pub mod download;
 pub mod endpoint;
 pub mod failure;
 pub mod hosts;

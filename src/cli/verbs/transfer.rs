@@ -1,9 +1,10 @@
 //! `export`, `import`, `save` and `load`.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write};
+use std::io::{BufWriter, IsTerminal as _, Read, Write};
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -11,16 +12,22 @@ use super::engine;
 use crate::cli::command::{self, Context};
 use crate::cli::commands::transfer::{ExportArgs, ImportArgs, LoadArgs, SaveArgs};
 use crate::cli::face::Failed;
-use crate::cli::output;
-use crate::engine::{files, images};
+use crate::cli::progress::{Display, To};
+use crate::cli::{interrupt, output};
+use crate::docker::progress::Progress;
+use crate::engine::{Engine, files, images, registries};
 use crate::error;
+use crate::image::Image;
 use crate::image::archive::import::{self, ImportOptions};
 use crate::image::archive::load::{self, LoadOptions};
 use crate::image::archive::save::{self, Selected};
 use crate::oci::reference::Reference;
+use crate::registry::download::{self, Download};
 
 /// How much is gathered before it is written.
 const BUFFER_BYTES: usize = 256 << 10;
+/// How often it is shown how far something is.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
 
 /// Does `what` with an `object`: gives `write` where to write: standard output, or a file that is there only if all of it could be written.
 fn to(
@@ -171,22 +178,17 @@ pub fn import(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         Some(text) => Some(Reference::parse(text)?.or_latest()),
         None => None,
     };
-    if source.starts_with("http://") || source.starts_with("https://") {
-        let why = format!("import from {source}: only files and standard input can be imported");
-        let hint = format!("curl -L {source} | {} import -", context.face.name);
-        return Err(Failed::from(error::with_hint(error::invalid(why), hint)));
-    }
-    let input: File = if source == "-" {
-        std::io::stdin()
-            .as_fd()
-            .try_clone_to_owned()
-            .context("read standard input")?
-            .into()
-    } else {
-        File::open(source).map_err(|error| open_error(Path::new(source), &error))?
+    let is_address = source.starts_with("http://") || source.starts_with("https://");
+    let input: Option<File> = match source {
+        _ if is_address => None,
+        "-" => {
+            let input = std::io::stdin().as_fd().try_clone_to_owned();
+            Some(input.context("read standard input")?.into())
+        }
+        path => Some(File::open(path).map_err(|error| open_error(Path::new(path), &error))?),
     };
     let platform = super::pull::platform_or_default(&arguments.platform).map_err(Failed::engine)?;
-    let options = ImportOptions {
+    let mut options = ImportOptions {
         reference,
         message: arguments.message,
         // As docker has it: its client sends the file, so the daemon sees a stream.
@@ -196,11 +198,60 @@ pub fn import(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         created: None,
     };
     let engine = engine(context)?;
-    let image = import::import(&engine.images, input, &options).map_err(Failed::engine)?;
+    let image = match input {
+        Some(input) => import::import(&engine.images, input, &options).map_err(Failed::engine)?,
+        None => import_from(&engine, source, &mut options)?,
+    };
     if let Some(name) = &options.reference {
         images::report(&engine, "tag", image.id.as_ref(), &name.familiar());
     }
     images::report(&engine, "import", image.id.as_ref(), image.id.as_ref());
     output::out(&format!("{}\n", image.id))?;
     Ok(0)
+}
+
+/// Imports what lies at an address, which the image then tells of.
+fn import_from(engine: &Engine, url: &str, options: &mut ImportOptions) -> Result<Image, Failed> {
+    let access = registries::access(engine)?;
+    interrupt::guard(&access.cancel, || {
+        let Download {
+            name,
+            size,
+            content,
+        } = download::open(url, &access.settings, &access.cancel)?;
+        let mut display = Display::new(To::Stdout);
+        let text = format!("Downloading from {name}");
+        display.show(&Progress::note("", text));
+        options.source = name;
+        let watched = Watched {
+            content,
+            at: 0,
+            size,
+            shown: Instant::now(),
+            display,
+        };
+        import::import(&engine.images, watched, options)
+    })
+}
+
+/// What comes in, and how far it is.
+struct Watched {
+    content: Box<dyn Read + Send>,
+    at: u64,
+    size: u64,
+    shown: Instant,
+    display: Display,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.content.read(buffer)?;
+        self.at += count as u64;
+        if count == 0 || self.shown.elapsed() >= SHOW_EVERY {
+            self.shown = Instant::now();
+            let line = Progress::note("", "Importing").at(self.at, self.size);
+            self.display.show(&line);
+        }
+        Ok(count)
+    }
 }

@@ -1,5 +1,6 @@
 //! Registries: Debian's `docker-registry`, and one in this process that does everything wrong.
 
+mod addresses;
 mod exchange;
 mod fake;
 mod hostile;
