@@ -27,6 +27,15 @@ pub struct Host {
     pub unified: Option<Hierarchy>,
 }
 
+/// Whether groups can have weights for block devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// One for all devices.
+    pub all: bool,
+    /// One for each device.
+    pub each: bool,
+}
+
 /// The controllers of v1; what else stands among the options of a mount is no controller.
 const V1_CONTROLLERS: [&str; 14] = [
     "blkio",
@@ -74,6 +83,36 @@ impl Host {
     pub fn has(&self, controller: &str) -> bool {
         self.v1_of(controller).is_some()
             || self.unified_controllers().iter().any(|c| c == controller)
+    }
+
+    /// Returns whether groups can have weights for block devices; where no group tells, they are taken to have them.
+    pub fn block_weights(&self) -> Weights {
+        if let Some(hierarchy) = self.v1_of("blkio") {
+            // The root has no weight itself, but what comes with those of bfq.
+            let mut signs = ["blkio.weight", "blkio.bfq.io_serviced"].iter();
+            let has = signs.any(|name| hierarchy.mount.join(name).exists());
+            return Weights {
+                all: has,
+                each: has,
+            };
+        }
+        let Some(unified) = &self.unified else {
+            return Weights {
+                all: false,
+                each: false,
+            };
+        };
+        let entries = std::fs::read_dir(&unified.mount).into_iter().flatten();
+        let groups: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|group| group.join("io.max").exists())
+            .collect();
+        let any = |name: &str| groups.iter().any(|group| group.join(name).exists());
+        let each = groups.is_empty() || any("io.bfq.weight");
+        Weights {
+            all: each || any("io.weight"),
+            each,
+        }
     }
 
     /// Returns whether memory and swap together can be limited on this host.
@@ -185,6 +224,35 @@ mod tests {
             Some("/sys/fs/cgroup/uni fied"),
         );
         check("22 27 0:21 / /proc rw - proc proc rw", &[], None);
+    }
+
+    #[test]
+    fn weights_are_where_their_files_are() {
+        let dir = std::env::temp_dir().join(format!("aril-weights-{}", crate::store::unique()));
+        let check = |v1: bool, files: &[&str], all: bool, each: bool| {
+            for file in files {
+                let path = dir.join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, "").unwrap();
+            }
+            let mount = Hierarchy {
+                controllers: vec!["blkio".to_owned()],
+                mount: dir.clone(),
+            };
+            let host = Host {
+                v1: if v1 { vec![mount.clone()] } else { Vec::new() },
+                unified: (!v1).then_some(mount),
+            };
+            assert_eq!(host.block_weights(), Weights { all, each }, "{files:?}");
+            std::fs::remove_dir_all(&dir).unwrap();
+        };
+        check(true, &["blkio.throttle.io_serviced"], false, false);
+        check(true, &["blkio.bfq.io_serviced"], true, true);
+        check(true, &["blkio.weight"], true, true);
+        check(false, &["a/cgroup.procs"], true, true);
+        check(false, &["a/io.max"], false, false);
+        check(false, &["a/io.max", "b/io.max", "b/io.weight"], true, false);
+        check(false, &["a/io.max", "a/io.bfq.weight"], true, true);
     }
 
     #[test]

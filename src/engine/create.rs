@@ -59,7 +59,7 @@ pub struct CreateOptions<'a> {
 /// `Invalid` for whatever is wrong with the request.
 pub fn create(
     engine: &Engine,
-    request: ContainerCreate,
+    mut request: ContainerCreate,
     options: CreateOptions<'_>,
 ) -> Result<Created> {
     let CreateOptions {
@@ -75,6 +75,7 @@ pub fn create(
     if let Some(platform) = platform {
         super::images::check_platform(&request.config.image, &image, platform)?;
     }
+    let discarded = super::machine::discard_weights(&mut request.host_config.resources)?;
     let _lease = Lease::on_image(&engine.images, &image)?;
     gc::remove_relics(&engine.images)?;
     repair::run_directories(engine)?;
@@ -92,7 +93,8 @@ pub fn create(
         Ok((record, settling)) => {
             let platform = (platform.is_none()).then(|| platform_warning(&image));
             let ports = ports_warning(&record.host_config);
-            let warnings = platform.flatten().into_iter().chain(ports).collect();
+            let warnings = platform.flatten().into_iter().chain(ports);
+            let warnings = warnings.chain(discarded).collect();
             let id = record.id.clone();
             volumes::report_made(engine, &new_volumes);
             event::record(
@@ -150,10 +152,11 @@ fn fill(
 /// volumes have a place that is not there yet.
 pub(super) fn propose(
     engine: &Engine,
-    request: ContainerCreate,
+    mut request: ContainerCreate,
     image: &Image,
     id: &str,
 ) -> Result<Record> {
+    super::machine::discard_weights(&mut request.host_config.resources)?;
     let asked = complete(engine, request, image, id)?;
     let inherited = inherited(engine, &asked.1)?;
     let points = mounts::plan(&asked.0, &asked.1, &inherited)?

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use crate::cgroup::layout;
 use crate::container::check::{self, Machine};
+use crate::docker::container::Resources;
 
 /// Of OpenZFS, which the kernel's headers do not know.
 const ZFS_SUPER_MAGIC: libc::c_long = 0x2fc1_2fc1;
@@ -24,6 +26,29 @@ pub fn limits() -> Machine {
             nodes
         },
     }
+}
+
+/// Takes weights of block devices away that this kernel does not know, and says so in docker's words.
+pub fn discard_weights(asked: &mut Resources) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    if asked.blkio_weight == 0 && asked.blkio_weight_device.is_empty() {
+        return Ok(warnings);
+    }
+    let weights = layout::detect()?.block_weights();
+    let mut warn = |what: &str, gone: &str| {
+        warnings.push(format!(
+            "Your kernel does not support Block I/O {what} or the cgroup is not mounted. {gone} discarded."
+        ));
+    };
+    if !weights.all && asked.blkio_weight != 0 {
+        asked.blkio_weight = 0;
+        warn("weight", "Weight");
+    }
+    if !weights.each && !asked.blkio_weight_device.is_empty() {
+        asked.blkio_weight_device.clear();
+        warn("weight_device", "Weight-device");
+    }
+    Ok(warnings)
 }
 
 /// Returns the host's name.

@@ -34,6 +34,7 @@ pub struct Updated {
 pub fn update(engine: &Engine, container: &Container, asked: &ContainerUpdate) -> Result<Updated> {
     let id = &container.record.id;
     let mut resources = asked.resources.clone();
+    let discarded = machine::discard_weights(&mut resources)?;
     check::limits_of_update(&mut resources, &machine::limits())?;
     check::restart_policy(&asked.restart_policy)?;
     let refused = || format!("Cannot update container {id}");
@@ -48,6 +49,7 @@ pub fn update(engine: &Engine, container: &Container, asked: &ContainerUpdate) -
         if status.phase.has_processes() {
             put_in_force(engine, record, &next, (&status, &resources)).with_context(refused)?;
         }
+        warnings.extend(discarded);
         let waits = status.phase.needs_monitor()
             && (next.config.env != record.config.env || next.mounts != record.mounts);
         *record = next;
