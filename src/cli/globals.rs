@@ -103,6 +103,7 @@ pub fn globals(arguments: &GlobalArgs, look_up: LookUp<'_>) -> Result<Globals> {
         None => variable("DOCKER_CONTEXT"),
         Some(_) => None,
     });
+    let engine_is_default = context.is_none() && host.is_none();
     if let Some(context) = context.filter(|context| context != "default") {
         let why = format!("context {context:?}: context not found");
         let hint = "aril has no contexts: it runs containers on this machine itself";
@@ -130,6 +131,7 @@ pub fn globals(arguments: &GlobalArgs, look_up: LookUp<'_>) -> Result<Globals> {
             .clone()
             .or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from)),
         config_file: given_path(&arguments.config_file, "ARIL_CONFIG_FILE"),
+        engine_is_default,
         debug: arguments.debug,
         log_level: arguments.log_level.clone(),
         root_is_default: root.is_none(),

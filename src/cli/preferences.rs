@@ -1,4 +1,4 @@
-//! What a user prefers, as config.json says it: formats of lists (`psFormat` and its kind), keys, proxies.
+//! What a user prefers, as config.json says it: formats of lists (`psFormat` and its kind), keys, proxies, a context.
 //!
 //! For a list the file is read only if it is shown without `--format` and `--quiet`. One that is broken has no wishes, which
 //! is a warning, as for docker.
@@ -15,9 +15,36 @@ use crate::registry::credentials::{self, Store};
 ///
 /// The error is of kind `Invalid` if it is broken.
 pub fn document(context: &Context) -> Result<Map<String, Value>> {
+    credentials::file::read(store(context).config())
+}
+
+fn store(context: &Context) -> Store {
     let variable = |name: &str| std::env::var(name).ok();
-    let store = Store::open(context.globals.config.as_deref(), &variable);
-    credentials::file::read(store.config())
+    Store::open(context.globals.config.as_deref(), &variable)
+}
+
+/// The context that is this machine.
+pub const DEFAULT_CONTEXT: &str = "default";
+const CURRENT_CONTEXT: &str = "currentContext";
+
+/// Returns the context that config.json names, if docker's client would heed it; nothing for the default one.
+///
+/// Under its own name the program is not that client, and knows no contexts.
+pub fn current_context(context: &Context) -> Option<String> {
+    if !context.face.is_docker() || !context.globals.engine_is_default {
+        return None;
+    }
+    // What is wrong with the file, those tell who need more of it.
+    let document = document(context).ok()?;
+    let name = document.get(CURRENT_CONTEXT)?.as_str()?;
+    (!["", DEFAULT_CONTEXT].contains(&name)).then(|| name.to_owned())
+}
+
+/// Makes the default context the one of config.json.
+pub fn use_default_context(context: &Context) -> Result<()> {
+    credentials::file::update(store(context).config(), &mut |document| {
+        document.remove(CURRENT_CONTEXT).is_some()
+    })
 }
 
 /// Returns the format of a list: what `--format` says, else what config.json says under `key`, else nothing.

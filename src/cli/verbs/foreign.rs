@@ -10,15 +10,15 @@ use crate::cli::command::{self, Arguments, Context, Spec};
 use crate::cli::commands::{Names, spec};
 use crate::cli::face::Failed;
 use crate::cli::format::{self, List};
-use crate::cli::output;
 use crate::cli::template::value::{Column, Value};
+use crate::cli::{output, preferences};
 use crate::oci::digest::sha256;
 use crate::{cli::inspector::Inspector, error};
 
 /// What docker says of checkpoints where they are not turned on.
 pub const ONLY_EXPERIMENTAL: &str =
     "is only supported on a Docker daemon with experimental features enabled";
-const DEFAULT: &str = "default";
+const DEFAULT: &str = preferences::DEFAULT_CONTEXT;
 const DESCRIPTION: &str = "Current DOCKER_HOST based configuration";
 /// Where clients look for an engine that nobody has told them about.
 const ENDPOINT: &str = "unix:///var/run/docker.sock";
@@ -149,8 +149,13 @@ pub fn context(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
             output::out(&format.render(CONTEXTS.columns, &[row])?)?;
             Ok(0)
         }
-        ("show", []) => done(output::out("default\n")),
+        ("show", []) => {
+            let current = preferences::current_context(context);
+            let name = current.as_deref().unwrap_or(DEFAULT);
+            done(output::out(&format!("{name}\n")))
+        }
         ("use", [name]) if name == DEFAULT => {
+            preferences::use_default_context(context)?;
             output::out("default\n")?;
             output::err("Current context is now \"default\"\n");
             Ok(0)
@@ -180,8 +185,20 @@ fn refuse(why: String) -> Result<u8, Failed> {
     Err(Failed::from(error::invalid(why)))
 }
 
-/// Names the file that docker's client would look for.
+/// The error for a context whose engine would be asked.
+pub(super) fn unresolved(context: &Context, name: &str) -> Failed {
+    let why = not_found(context, name);
+    let why = format!("Failed to initialize: unable to resolve docker endpoint: {why}");
+    let hint = format!("{} context use default", context.face.name);
+    Failed::from(error::with_hint(error::not_found(why), hint))
+}
+
 fn missing(context: &Context, name: &str) -> Failed {
+    Failed::from(error::not_found(not_found(context, name)))
+}
+
+/// Names the file that docker's client would look for.
+fn not_found(context: &Context, name: &str) -> String {
     let home = std::env::var("HOME").unwrap_or_default();
     let default = std::path::Path::new(&home).join(".docker");
     let folder = context.globals.config.clone().unwrap_or(default);
@@ -191,9 +208,7 @@ fn missing(context: &Context, name: &str) -> Failed {
         .join(digest.digest())
         .join("meta.json");
     let path = path.display();
-    Failed::from(error::not_found(format!(
-        "context {name:?}: context not found: open {path}: no such file or directory"
-    )))
+    format!("context {name:?}: context not found: open {path}: no such file or directory")
 }
 
 fn inspect(context: &Context, asked: &str, names: &[String]) -> Result<u8, Failed> {

@@ -42,8 +42,8 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::command::Context;
 use crate::cli::face::Failed;
-use crate::cli::output;
 use crate::cli::values::Filter;
+use crate::cli::{output, preferences};
 use crate::dirs::Dirs;
 use crate::engine::Engine;
 use crate::engine::filter::Filters;
@@ -51,6 +51,10 @@ use crate::{error, settings};
 
 /// Returns the engine over the state that the call names.
 pub(crate) fn engine(context: &Context) -> Result<Engine, Failed> {
+    if let Some(name) = preferences::current_context(context) {
+        // What is meant for another machine must not be done on this one.
+        return Err(foreign::unresolved(context, &name));
+    }
     if !rustix::process::geteuid().is_root() {
         let why = "containers, and what is kept of them, need root";
         let error = error::new(error::Kind::Forbidden, why);

@@ -154,10 +154,7 @@ pub(super) fn encode(user: &str, credentials: &Credentials) -> Value {
 ///
 /// The lock is on the file's directory, so nothing is left beside it. A symlink stays one, and mode and owner stay what
 /// they are; a new file is for its owner only, and belongs to whom the directory belongs to.
-pub(super) fn update(
-    path: &Path,
-    change: &mut dyn FnMut(&mut Map<String, Value>) -> bool,
-) -> Result<()> {
+pub fn update(path: &Path, change: &mut dyn FnMut(&mut Map<String, Value>) -> bool) -> Result<()> {
     let path = target(path)?;
     let dir = path.parent().unwrap_or(Path::new("/"));
     let context = || format!("write {}", path.display());
