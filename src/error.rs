@@ -29,6 +29,7 @@ pub enum Kind {
 struct Kinded {
     kind: Kind,
     message: String,
+    by_client: bool,
 }
 
 impl fmt::Display for Kinded {
@@ -58,15 +59,27 @@ impl std::error::Error for Hinted {
     }
 }
 
-/// What is said of a name that is empty, at the end: a client finds that by itself.
-pub const EMPTY_NAME: &str = "value is empty";
-
 /// Returns an error of `kind` that prints as `message`.
 pub fn new(kind: Kind, message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Kinded {
         kind,
         message: message.into(),
+        by_client: false,
     })
+}
+
+/// Returns the error for an empty name of a `what`, which a client finds by itself.
+pub fn empty_name(what: &str) -> anyhow::Error {
+    anyhow::Error::new(Kinded {
+        kind: Kind::Invalid,
+        message: format!("invalid {what} name or ID: value is empty"),
+        by_client: true,
+    })
+}
+
+/// Returns whether a client finds by itself what is wrong, and asks no engine.
+pub fn is_by_client(error: &anyhow::Error) -> bool {
+    find::<Kinded>(error).is_some_and(|kinded| kinded.by_client)
 }
 
 /// Returns an error that says that something named does not exist.

@@ -135,6 +135,8 @@ pub struct Group {
     pub name: &'static str,
     /// One line, without a full stop.
     pub about: &'static str,
+    /// What its usage ends with where no command is named: `COMMAND`, or as docker has it for most, nothing.
+    pub usage: &'static str,
     /// The commands.
     pub nodes: &'static [Node],
 }

@@ -66,7 +66,7 @@ impl Failed {
     ///
     /// That a name is empty, docker's client finds by itself.
     pub fn engine(error: anyhow::Error) -> Failed {
-        let engine = !error.root_cause().to_string().ends_with(error::EMPTY_NAME);
+        let engine = !error::is_by_client(&error);
         Failed::one(error, engine)
     }
 

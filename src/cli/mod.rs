@@ -252,15 +252,9 @@ fn call(
 
 /// A group that was called without a command of it.
 fn in_group(group: &'static Group, path: &str, arguments: &[String]) -> Result<Outcome, Stop> {
-    /// Groups whose usage docker ends with a word that others lack.
-    const WITH_COMMAND: [&str; 2] = ["manifest", "volume"];
     /// Options of a group: none but the one for help.
     const NONE: Spec = commands::spec("", commands::Names::augment_args);
-    let usage = if WITH_COMMAND.contains(&group.name) {
-        "COMMAND"
-    } else {
-        ""
-    };
+    let usage = group.usage;
     let spec = Spec {
         usage,
         arguments: command::Arguments::AtLeast(0),
@@ -397,6 +391,7 @@ mod tests {
         static GROUP: Group = Group {
             name: "thing",
             about: "Things",
+            usage: "",
             nodes: &[Node::Command(
                 &commands::system::VERSION,
                 Some(version::run),

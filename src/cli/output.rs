@@ -86,6 +86,13 @@ pub fn err(text: &str) {
     }
 }
 
+/// Prints warnings as docker does.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        err(&format!("WARNING: {warning}\n"));
+    }
+}
+
 /// Makes a reader that has left a success, but false.
 fn unread(written: io::Result<()>) -> Result<bool> {
     match written {

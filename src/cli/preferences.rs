@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::command::Context;
-use super::verbs;
+use super::output;
 use crate::error;
 use crate::registry::credentials::{self, Store};
 
@@ -53,7 +53,7 @@ pub fn format(context: &Context, asked: &str, quiet: bool, key: &str) -> String 
         return asked.to_owned();
     }
     let document = document(context).unwrap_or_else(|error| {
-        verbs::warn(&[format!("{key} is not looked up: {}", error::line(&error))]);
+        output::warn(&[format!("{key} is not looked up: {}", error::line(&error))]);
         Map::new()
     });
     let preferred = document.get(key).and_then(Value::as_str);

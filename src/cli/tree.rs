@@ -89,6 +89,7 @@ pub static ROOT: &[Node] = &[
 static CONTAINER: Group = Group {
     name: "container",
     about: "Containers",
+    usage: "",
     nodes: &[
         Command(&processes::ATTACH, Some(verbs::exec::attach)),
         Command(&containers::COMMIT, Some(verbs::commit::run)),
@@ -125,6 +126,7 @@ static CONTAINER: Group = Group {
 static IMAGE: Group = Group {
     name: "image",
     about: "Images",
+    usage: "",
     nodes: &[
         Command(&images::HISTORY, Some(verbs::list::history)),
         Command(&transfer::IMPORT, Some(verbs::transfer::import)),
@@ -143,6 +145,7 @@ static IMAGE: Group = Group {
 static MANIFEST: Group = Group {
     name: "manifest",
     about: "Manifests in registries",
+    usage: "COMMAND",
     nodes: &[Command(
         &registry::MANIFEST_INSPECT,
         Some(verbs::manifest::inspect),
@@ -152,18 +155,21 @@ static MANIFEST: Group = Group {
 static MIRROR: Group = Group {
     name: "mirror",
     about: "Mirrors of registries",
+    usage: "",
     nodes: &[Command(&registry::MIRROR_TEST, Some(verbs::mirror::test))],
 };
 
 static REGISTRY: Group = Group {
     name: "registry",
     about: "This machine as a registry",
+    usage: "",
     nodes: &[Command(&registry::SERVE, Some(verbs::serve::run))],
 };
 
 static NETWORK: Group = Group {
     name: "network",
     about: "Networks",
+    usage: "",
     nodes: &[
         Command(&network::CONNECT, Some(verbs::network::connect)),
         Command(&network::CREATE, Some(verbs::network::create)),
@@ -178,6 +184,7 @@ static NETWORK: Group = Group {
 static SYSTEM: Group = Group {
     name: "system",
     about: "This engine and machine",
+    usage: "",
     nodes: &[
         Command(&system::BOOT, Some(verbs::boot::run)),
         Command(&system::EVENTS, Some(verbs::events::run)),
@@ -191,6 +198,7 @@ static SYSTEM: Group = Group {
 static VOLUME: Group = Group {
     name: "volume",
     about: "Volumes",
+    usage: "COMMAND",
     nodes: &[
         Command(&volume::CREATE, Some(verbs::volume::create)),
         Command(&inspect::VOLUME_INSPECT, Some(verbs::inspect::volumes)),

@@ -378,8 +378,7 @@ impl Containers {
     /// The error is of kind `NotFound` if there is none, and `Invalid` if `text` is empty or fits several.
     pub fn resolve(&self, text: &str) -> Result<String> {
         if text.is_empty() {
-            let why = format!("invalid container name or ID: {}", error::EMPTY_NAME);
-            return Err(error::invalid(why));
+            return Err(error::empty_name("container"));
         }
         let is_hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if is_hex && text.len() == 64 && self.records.contains(text) {

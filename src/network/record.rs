@@ -341,8 +341,7 @@ impl Networks {
     /// The error is of kind `NotFound` if there is none, and `Invalid` if `text` fits several.
     pub fn resolve(&self, text: &str) -> Result<Record> {
         if text.is_empty() {
-            let why = format!("invalid network name or ID: {}", error::EMPTY_NAME);
-            return Err(error::invalid(why));
+            return Err(error::empty_name("network"));
         }
         let networks = self.list()?;
         let document = |network: &&Record| network.document.name == text;

@@ -104,8 +104,7 @@ impl Volumes {
     /// Returns a volume by its name; the error is of kind `NotFound` if there is none.
     pub fn get(&self, name: &str) -> Result<Volume> {
         if name.is_empty() {
-            let why = format!("invalid volume name or ID: {}", error::EMPTY_NAME);
-            return Err(error::invalid(why));
+            return Err(error::empty_name("volume"));
         }
         let missing = || error::not_found(format!("get {name}: no such volume"));
         if validate_name(name).is_err() {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{engine, warn};
+use super::engine;
 use crate::cli::command::{self, Context};
 use crate::cli::commands::inspect::{
     ContainerInspectArgs, ImageInspectArgs, InspectArgs, NetworkInspectArgs, VolumeInspectArgs,
@@ -108,7 +108,7 @@ pub fn any(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
 fn find(engine: &Engine, name: &str, kind: Option<&str>, size: bool) -> Result<Object, Failed> {
     let ignored = |kind: &str| {
         if size {
-            warn(&[format!("--size ignored for {kind}")]);
+            output::warn(&[format!("--size ignored for {kind}")]);
         }
     };
     match kind {

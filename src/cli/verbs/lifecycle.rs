@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::run::{check_terminal, exit_code};
 use super::session::{SessionOptions, chosen_keys, follow};
-use super::{each, engine, warn};
+use super::{each, engine};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::Names;
 use crate::cli::commands::lifecycle::{KillArgs, RenameArgs, RmArgs, StartArgs, StopArgs};
@@ -110,7 +110,7 @@ pub fn stop(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed>
     each(&arguments.containers, |name| {
         let warning = lifecycle::stop(&engine, &engine.container(name)?, &options)?;
         if context.face.hints {
-            warn(warning.as_slice());
+            output::warn(warning.as_slice());
         }
         Ok(name.to_owned())
     })
@@ -126,7 +126,7 @@ pub fn restart(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
         let warning = lifecycle::restart(&engine, &container, &options)
             .with_context(|| format!("Cannot restart container {name}"))?;
         if context.face.hints {
-            warn(warning.as_slice());
+            output::warn(warning.as_slice());
         }
         Ok(name.to_owned())
     })

@@ -135,10 +135,3 @@ pub(crate) fn confirmed(warning: &str) -> Result<bool> {
         .context("read the answer")?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
-
-/// Prints warnings as docker does.
-pub(crate) fn warn(warnings: &[String]) {
-    for warning in warnings {
-        output::err(&format!("WARNING: {warning}\n"));
-    }
-}

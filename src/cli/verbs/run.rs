@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result};
 
 use super::session::{SessionOptions, chosen_keys, detach_keys, follow};
-use super::{boot, engine, warn};
+use super::{boot, engine};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::registry::refuse_content_trust;
 use crate::cli::commands::run::{CreateArgs, CreateOptions, RunArgs};
@@ -140,7 +140,7 @@ pub(super) fn request(
         let why = "--use-api-socket needs the Engine API, which this version does not serve";
         return Err(Failed::from(error::invalid(why)));
     }
-    warn(&flags::resources::warnings(&container.resources.limits));
+    output::warn(&flags::resources::warnings(&container.resources.limits));
     let options_of = |error: anyhow::Error| Failed::from(error).options_of(command);
     flags::pull_policy(&options.pull).map_err(options_of)?;
     let directory = std::env::current_dir().context("find the working directory")?;
@@ -152,7 +152,7 @@ pub(super) fn request(
     let mut request = flags::request(container, caller).map_err(options_of)?;
     for server in &request.host_config.dns {
         if server.parse::<IpAddr>().is_ok_and(|it| it.is_loopback()) {
-            warn(&[format!("Localhost DNS ({server}) may fail in containers.")]);
+            output::warn(&[format!("Localhost DNS ({server}) may fail in containers.")]);
         }
     }
     // The image is named as docker names it in its answers; whether it exists is the engine's affair.
@@ -177,7 +177,7 @@ pub(super) fn tell_proxies(
                 request.config.env.get_or_insert_default().extend(proxies);
             }
         }
-        Err(error) => warn(&[format!("no proxies are set: {}", error::line(&error))]),
+        Err(error) => output::warn(&[format!("no proxies are set: {}", error::line(&error))]),
     }
 }
 
@@ -219,7 +219,7 @@ fn make(
         replace: options.replace,
     };
     let created = create::create(engine, request.clone(), named).map_err(failed)?;
-    warn(&created.warnings);
+    output::warn(&created.warnings);
     if let Some(cidfile) = cidfile {
         cidfile.write(&created.id)?;
     }

@@ -5,11 +5,10 @@ use std::io::IsTerminal as _;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::warn;
 use crate::cli::command::Context;
 use crate::cli::flags::keys;
-use crate::cli::preferences;
 use crate::cli::terminal::{Carries, Far, Outcome, Output, Relay, Remote, relay};
+use crate::cli::{output, preferences};
 use crate::engine::attach::Session;
 use crate::error;
 use crate::monitor::control::Streams;
@@ -69,7 +68,7 @@ pub fn chosen_keys(context: &Context, given: &str) -> String {
         }
         Err(error) => {
             let text = error::line(&error);
-            warn(&[format!("the default keys detach: {text}")]);
+            output::warn(&[format!("the default keys detach: {text}")]);
             String::new()
         }
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::{boot, engine, warn};
+use super::{boot, engine};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::containers::UpdateArgs;
 use crate::cli::face::Failed;
@@ -42,7 +42,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
             Err(error) => failures.push(Failed::engine(error)),
         }
     }
-    warn(&warnings);
+    output::warn(&warnings);
     for name in waiting {
         let what = "its variables and mounts change at its next start";
         output::err(&format!("NOTE: {name} runs; {what}\n"));
