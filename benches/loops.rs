@@ -453,12 +453,12 @@ fn descriptors(pid: u32) -> Result<usize> {
 
 /// Returns the folder in /proc of a container's monitor.
 fn monitor(id: &str) -> Result<Option<PathBuf>> {
-    let end = format!("\0monitor\0{id}\0");
+    let end = format!("\0{id}\0");
     for entry in fs::read_dir("/proc")? {
         let path = entry?.path();
         // Processes end while one looks.
         let line = fs::read(path.join("cmdline")).unwrap_or_default();
-        if line.ends_with(end.as_bytes()) {
+        if line.starts_with(b"aril\0monitor\0") && line.ends_with(end.as_bytes()) {
             return Ok(Some(path));
         }
     }

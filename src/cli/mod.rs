@@ -51,6 +51,7 @@ use globals::GlobalArgs;
 use parse::{Misuse, Parsed};
 
 use crate::engine::settle;
+use crate::monitor::client;
 
 /// What a call of the program comes to.
 enum Outcome {
@@ -77,6 +78,11 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             .any(|runtime| name == OsStr::new(runtime))
     }) {
         return oci::main(arguments);
+    }
+    if let [_, command, root, run, id] = arguments.as_slice()
+        && command == client::COMMAND
+    {
+        return verbs::monitor::main(root, run, id);
     }
     if arguments
         .get(1)

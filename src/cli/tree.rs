@@ -82,7 +82,6 @@ pub static ROOT: &[Node] = &[
     Hidden(&foreign::SWARM, foreign::swarm),
     Hidden(&docs::COMPLETION, docs::completion),
     Hidden(&docs::MAN, docs::man),
-    Hidden(&verbs::monitor::MONITOR, verbs::monitor::run),
     Hidden(&verbs::settle::SETTLE, verbs::settle::run),
 ];
 

@@ -1,6 +1,5 @@
 //! The other side of the control socket: starting a monitor and talking to one.
 
-use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -41,14 +40,10 @@ pub struct Connection {
 /// `program` is this binary, as a file that containers cannot write to.
 pub fn spawn(dirs: &Dirs, program: &OwnedFd, id: &str) -> Result<Connection> {
     let (ours, theirs) = pair(SocketType::SEQPACKET)?;
-    let path = |path: &Path| path.as_os_str().to_owned();
     Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
         .arg0("aril")
-        .arg("--root")
-        .arg(path(dirs.data()))
-        .arg("--run")
-        .arg(path(dirs.run()))
-        .args([OsStr::new(COMMAND), OsStr::new(id)])
+        .arg(COMMAND)
+        .args([dirs.data(), dirs.run(), Path::new(id)])
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -7,7 +7,7 @@ use crate::sandbox::{Sandbox, wait_until};
 /// Returns the monitor of a container: the process whose command line ends with `monitor ID`.
 fn monitor(sandbox: &Sandbox, name: &str) -> Pid {
     let id = sandbox.inspect(name, "{{.Id}}");
-    let end = format!("\0monitor\0{id}\0");
+    let end = format!("\0{id}\0");
     let mut found = None;
     wait_until("the monitor is found", || {
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
@@ -15,7 +15,8 @@ fn monitor(sandbox: &Sandbox, name: &str) -> Pid {
             .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
             .find(|pid| {
                 let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).ends_with(&end)
+                let line = String::from_utf8_lossy(&line);
+                line.starts_with("aril\0monitor\0") && line.ends_with(&end)
             });
         found.is_some()
     });

@@ -1,28 +1,23 @@
-//! The hidden command that a container's monitor is.
+//! What a container's monitor is called with. It does not go through the parser: what that makes would stay in the memory of
+//! each for as long as the container runs.
 
-use crate::cli::command::{self, Arguments, Context, Spec};
-use crate::cli::commands::{Names, spec};
-use crate::cli::face::Failed;
+use std::ffi::OsStr;
+use std::process::ExitCode;
+
 use crate::cli::log;
-use crate::monitor::{client, supervise};
+use crate::dirs::Dirs;
+use crate::monitor::supervise;
 
-/// `monitor`
-pub const MONITOR: Spec = Spec {
-    about: "Watch over one container",
-    usage: "CONTAINER",
-    arguments: Arguments::Exactly(1),
-    ..spec(client::COMMAND, <Names as clap::Args>::augment_args)
-};
-
-/// Runs the monitor of the container whose full id is given.
-pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
-    let arguments: Names = command::arguments(matches)?;
-    let dirs = &context.globals.dirs;
-    let id = arguments.names.first().map_or("", String::as_str);
-    log::to_file(&dirs.container(id).join("monitor.log"));
-    if let Err(error) = supervise::main(dirs, id) {
-        tracing::error!("{error:#}");
-        return Err(Failed::silent(1));
+/// Runs the monitor of the container whose full id is given, as [`crate::monitor::client::spawn`] starts it.
+pub fn main(root: &OsStr, run: &OsStr, id: &OsStr) -> ExitCode {
+    let dirs = Dirs::new(root, run);
+    let id = id.to_string_lossy();
+    log::to_file(&dirs.container(&id).join("monitor.log"));
+    match supervise::main(&dirs, &id) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
-    Ok(0)
 }
