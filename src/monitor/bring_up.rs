@@ -381,6 +381,7 @@ pub fn look(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
         cgroup: cgroup_path(record),
         cgroup2_only: false,
         in_user_namespace: crate::sys::process::in_user_namespace(),
+        shallow_read_only: !crate::sys::attributes::work_detached(),
         shm: None,
         devices: devices::of_host(host)?,
         block_devices: devices::limited(&host.resources)?,

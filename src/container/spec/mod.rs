@@ -65,6 +65,8 @@ pub struct Facts {
     pub cgroup2_only: bool,
     /// Whether we are in a user namespace, where not all groups exist.
     pub in_user_namespace: bool,
+    /// Whether of the mounts in a bind only the topmost can be made read-only (before kernel 5.12).
+    pub shallow_read_only: bool,
     /// /dev/shm to share, a path on the host; none makes a new one unless the host's ipc is shared.
     pub shm: Option<PathBuf>,
     /// Files on the host that become /etc/resolv.conf, /etc/hostname and /etc/hosts.
@@ -311,6 +313,7 @@ mod tests {
             cgroup: "/aril/x".into(),
             cgroup2_only: false,
             in_user_namespace: false,
+            shallow_read_only: false,
             shm: None,
             files: vec![("/state/hosts".into(), "/etc/hosts")],
             devices: Vec::new(),
@@ -450,6 +453,13 @@ mod tests {
             ["nosuid", "nodev", "size=1m", "exec", "mode=700"]
         );
         assert_eq!(mounts[at("/dev/shm")].options, ["rbind", "rprivate", "rro"]);
+        let old = Facts {
+            shallow_read_only: true,
+            ..facts()
+        };
+        let of_old = derive(&record, Path::new("/"), &old).unwrap().mounts;
+        let options = &of_old[at("/dev/shm")].options;
+        assert_eq!(*options, ["rbind", "rprivate", "ro"]);
         assert_eq!(
             mounts
                 .iter()

@@ -163,8 +163,10 @@ fn user_mount(point: &MountPoint, long: Option<&LongMount>, facts: &Facts) -> Re
         options.extend(words(&["exec", "suid"]));
     }
     if !point.rw {
-        // A read-only bind is read-only all the way down, unless that was declined.
-        let shallow = bind.non_recursive || bind.read_only_non_recursive;
+        // A read-only bind is read-only all the way down, unless that was declined, or cannot be and was not insisted on.
+        let shallow = bind.non_recursive
+            || bind.read_only_non_recursive
+            || facts.shallow_read_only && !bind.read_only_force_recursive;
         options.push(if shallow { "ro" } else { "rro" }.to_owned());
     }
     let Some(ranges) = id_map_of(point, long) else {

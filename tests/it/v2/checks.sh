@@ -196,6 +196,9 @@ check_copies() {
   refuse aril cp /tmp/copy copied:/shared/other
   aril cp /tmp/copy copied:/copy
   same "$(aril diff copied | tr '\n' ' ')" 'A /copy A /shared '
+  same "$(aril run --rm --network none -v /tmp/shared:/shared:ro box sh -c 'cat /shared/file; ! touch /shared/other 2>&1')" \
+    "shared
+touch: /shared/other: Read-only file system"
   same "$(aril run --rm --network none --mount type=image,source=box,target=/image box ls /image/bin/busybox)" /image/bin/busybox
   aril rm copied
   rm -r /tmp/shared /tmp/copy
