@@ -12,10 +12,9 @@ pub fn give_back() -> io::Result<()> {
     #[cfg(target_env = "gnu")]
     // SAFETY: the call works on memory that is free, under the allocator's own lock.
     let _: libc::c_int = unsafe { libc::malloc_trim(0) };
-    let maps = std::fs::read_to_string("/proc/self/maps")?;
-    for (start, bytes) in maps.lines().filter_map(program) {
-        // SAFETY: the pages are mapped from a file, and were never writable, so they have what the file has, and will have
-        // it when they are touched again; nobody unmaps them.
+    for (start, bytes) in unchanged(&std::fs::read_to_string("/proc/self/smaps")?) {
+        // SAFETY: the pages are mapped from a file, cannot be written, and none of them was, so they have what the file has,
+        // and will have it when they are touched again; nobody unmaps them.
         let result = unsafe {
             libc::madvise(
                 std::ptr::with_exposed_provenance_mut(start),
@@ -30,17 +29,30 @@ pub fn give_back() -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the address and the length of what a line of proc_pid_maps(5) tells of, if it is executed from a file, or the
-/// constants before that: the beginning of a file, while what was writable for relocations follows later.
-fn program(line: &str) -> Option<(usize, usize)> {
-    let mut fields = line.split_ascii_whitespace();
-    let (start, end) = fields.next()?.split_once('-')?;
-    let (mode, offset) = (fields.next()?, fields.next()?);
-    let is_unwritten = mode == "r-xp" || mode == "r--p" && offset == "00000000";
-    let is_program = is_unwritten && fields.nth(1)? != "0";
+/// Returns the address and the length of each mapping in a table, as of proc_pid_smaps(5), that has nothing but what is in its
+/// file.
+fn unchanged(table: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut mapping = None;
+    for line in table.lines() {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        match fields.as_slice() {
+            ["Anonymous:", "0", "kB"] => found.extend(mapping.take()),
+            [range, mode, _, _, inode, ..] if range.contains('-') => {
+                let is_file = *inode != "0" && !mode.contains('w');
+                mapping = range_of(range).filter(|_| is_file);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn range_of(text: &str) -> Option<(usize, usize)> {
+    let (start, end) = text.split_once('-')?;
     let number = |text| usize::from_str_radix(text, 16).ok();
     let (start, end) = (number(start)?, number(end)?);
-    is_program.then_some((start, end - start))
+    Some((start, end - start))
 }
 
 #[cfg(test)]
@@ -48,19 +60,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_programs_come_back_by_themselves() {
-        let program = |rest: &str| program(&format!("1000-3000 {rest}"));
-        assert_eq!(
-            program("r-xp 00001000 08:01 42 /usr/bin/aril"),
-            Some((0x1000, 0x2000))
-        );
-        assert_eq!(
-            program("r--p 00000000 08:01 42 /usr/bin/aril"),
-            Some((0x1000, 0x2000))
-        );
-        assert_eq!(program("r--p 00001000 08:01 42 /usr/bin/aril"), None);
-        assert_eq!(program("rwxp 00001000 08:01 42 /usr/bin/aril"), None);
-        assert_eq!(program("r-xp 00000000 00:00 0 [vdso]"), None);
+    fn what_was_written_stays() {
+        let table = "\
+00400000-00402000 r-xp 00001000 08:01 42        /usr/bin/aril
+Size:                  8 kB
+Anonymous:             0 kB
+00402000-00403000 r--p 00003000 08:01 42        /usr/bin/aril
+Anonymous:             4 kB
+00403000-00404000 rw-p 00004000 08:01 42        /usr/bin/aril
+Anonymous:             0 kB
+00404000-00405000 r--p 00000000 00:00 0
+Anonymous:             0 kB
+00405000-00406000 r--p 00002000 08:01 42        /usr/bin/with a blank
+Anonymous:             0 kB
+";
+        assert_eq!(unchanged(table), [(0x40_0000, 0x2000), (0x40_5000, 0x1000)]);
         give_back().unwrap();
     }
 }
