@@ -3,7 +3,8 @@
 #
 #   ./install.sh            as root
 #
-# PREFIX (default /usr/local) is where it goes. Nothing is fetched but Debian packages and the crates of Cargo.lock.
+# PREFIX (default /usr/local) is where it goes. Nothing is fetched but Debian packages, the crates of Cargo.lock and Rust's
+# standard library for musl.
 set -eu
 cd "$(dirname "$0")"
 prefix=${PREFIX:-/usr/local}
@@ -40,9 +41,11 @@ packages cc:gcc /usr/include/stdio.h:libc6-dev /bin/busybox:busybox-static
 command -v cargo >/dev/null || { [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"; }
 command -v cargo >/dev/null || fail "cargo is missing: install Rust from your system's packages or with rustup, then try again"
 
-say "building"
+CARGO_BUILD_TARGET=$(.cargo/target.sh)
+export CARGO_BUILD_TARGET
+say "building for $CARGO_BUILD_TARGET"
 cargo build --release --locked --quiet
-built=$(find target -path '*/release/aril' -type f | head -n 1)
+built=${CARGO_TARGET_DIR:-target}/$CARGO_BUILD_TARGET/release/aril
 case $(ldd "$built" 2>&1) in
   *"statically linked"* | *"not a dynamic executable"*) ;;
   *) fail "the binary needs shared libraries, which it should not: $(ldd "$built")" ;;

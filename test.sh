@@ -4,8 +4,8 @@
 #   ./test.sh               exit code 0 if all is well
 #
 # Tests that fail are run once more, one at a time: what passes then depends on luck, which is said loudly at the end, and
-# what fails again is an error. Nothing is fetched but the Debian packages below, Debian's kernel for virtual
-# machines, and the crates of Cargo.lock.
+# what fails again is an error. Nothing is fetched but the Debian packages below, Debian's kernels for virtual
+# machines, the crates of Cargo.lock and Rust's standard library for musl.
 set -u
 cd "$(dirname "$0")" || exit 1
 
@@ -76,6 +76,11 @@ if [ -n "$missing" ]; then
 fi
 command -v cargo >/dev/null || { [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"; }
 command -v cargo >/dev/null || fail "cargo is missing: install Rust from your system's packages or with rustup, then try again"
+
+# What is installed is what is tested.
+CARGO_BUILD_TARGET=$(.cargo/target.sh)
+export CARGO_BUILD_TARGET
+say "for $CARGO_BUILD_TARGET"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

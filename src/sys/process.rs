@@ -13,6 +13,9 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use crate::sys::kernel::{self, Interface};
 use crate::sys::mount::{MountAttributes, clone_tree, set_attributes};
 
+/// SIOCSIFFLAGS, in the type of an ioctl, which libc's constant is not everywhere.
+const SET_FLAGS: libc::Ioctl = 0x8914;
+
 /// Marks every descriptor from `first` on close-on-exec (kernel 5.11), so that an exec passes on only lower ones.
 pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     let first =
@@ -128,7 +131,7 @@ pub fn loopback_up() -> io::Result<()> {
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING)
         .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     // SAFETY: the socket is open and `request` is a whole ifreq with a name that ends in zero; the kernel only reads it.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SET_FLAGS, &raw const request) };
     if result == 0 {
         Ok(())
     } else {

@@ -24,9 +24,9 @@ struct Attributes {
     padding: [u8; 8],
 }
 
-/// FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR: `_IOR('X', 31, struct fsxattr)` and `_IOW('X', 32, struct fsxattr)`.
-const GET_ATTRIBUTES: libc::Ioctl = 0x801c_581f;
-const SET_ATTRIBUTES: libc::Ioctl = 0x401c_5820;
+/// FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR.
+const GET_ATTRIBUTES: libc::Ioctl = libc::_IOR::<Attributes>(b'X' as u32, 31);
+const SET_ATTRIBUTES: libc::Ioctl = libc::_IOW::<Attributes>(b'X' as u32, 32);
 /// FS_XFLAG_PROJINHERIT: what is made in the directory is of its project.
 const INHERITS: u32 = 0x200;
 const PROJECT_QUOTA: u32 = 2;

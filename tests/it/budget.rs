@@ -30,15 +30,15 @@ fn commands_keep_to_their_budgets() {
     let mut over = Vec::new();
     for (budget, args) in [
         (60, "--version"),
-        (250, "ps"),
+        (270, "ps"),
         (120, "inspect web"),
-        (200, "images"),
+        (230, "images"),
         (150, "exec web true"),
-        (1850, "run --rm --network none busybox true"),
-        (2050, "run --rm busybox true"),
-        (2100, "run --rm -p 8080:80 busybox true"),
-        (270, "create --name next busybox true"),
-        (1750, "start -a next"),
+        (1950, "run --rm --network none busybox true"),
+        (2150, "run --rm busybox true"),
+        (2200, "run --rm -p 8080:80 busybox true"),
+        (310, "create --name next busybox true"),
+        (1800, "start -a next"),
         (230, "rm next"),
     ] {
         let count = calls(&sandbox, &args.split(' ').collect::<Vec<_>>());
