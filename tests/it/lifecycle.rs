@@ -420,3 +420,16 @@ fn each_command_has_its_longer_name() {
     assert!(sandbox.ok(&["info"]).contains("Containers:"));
     assert!(sandbox.ok(&["system", "info"]).contains("Containers:"));
 }
+
+#[test]
+fn a_monitor_writes_a_log_of_its_own() {
+    let sandbox = Sandbox::new();
+    let run = ["run", "-d", "--name", "box", "--network", "none"];
+    let mut command = sandbox.aril_command(&[&run[..], &["busybox", "sleep", "1000"]].concat());
+    command.env("ARIL_LOG", "debug");
+    sandbox.run(command).ok();
+    let id = sandbox.inspect("box", "{{.Id}}");
+    let folder = sandbox.root().join("containers").join(id);
+    let log = std::fs::read_to_string(folder.join("monitor.log")).unwrap();
+    assert!(log.contains(" debug: "), "{log}");
+}

@@ -225,8 +225,11 @@ fn limits_of_the_other_hierarchy_of_a_hybrid_host() {
     let limit = std::fs::read_to_string(directory.join("cgroup.max.descendants")).unwrap();
     assert_eq!(limit.trim(), "7");
     let pid = sandbox.state(&id)["pid"].to_string();
-    let procs = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap();
-    assert_eq!(procs.trim(), pid);
+    // Until the pipe has run, what it is made of is there too.
+    until("the program is alone", || {
+        let procs = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap();
+        procs.trim() == pid
+    });
 }
 
 /// The v2 hierarchy, where there are v1 ones, too; a plain v2 host has its own tests.
