@@ -271,7 +271,7 @@ fn read_limited(path: &Path) -> Result<Vec<u8>> {
         }
         Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
     };
-    let mut bytes = Vec::new();
+    let mut bytes = room_for(&file, RECORD_MAX_BYTES);
     file.take(RECORD_MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .with_context(|| format!("read {}", path.display()))?;
@@ -282,6 +282,13 @@ fn read_limited(path: &Path) -> Result<Vec<u8>> {
         );
     }
     Ok(bytes)
+}
+
+/// Returns where a file fits that is read to its end, so that this takes one call and one that finds the end; std, which looks
+/// into no limited reader, begins with 32 bytes.
+pub fn room_for(file: &File, max_bytes: u64) -> Vec<u8> {
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    Vec::with_capacity(usize::try_from(bytes.min(max_bytes)).map_or(0, |bytes| bytes + 1))
 }
 
 /// Writes `value` as JSON by [`write_atomic`].

@@ -18,7 +18,7 @@ use super::Images;
 use crate::error;
 use crate::oci::digest::{self, Hasher};
 use crate::oci::image::DOCUMENT_MAX_BYTES;
-use crate::store::{Durability, FileLock, unique, write_atomic};
+use crate::store::{Durability, FileLock, room_for, unique, write_atomic};
 
 /// How much of a blob is read at a time when it is only hashed.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -54,9 +54,9 @@ pub fn open(images: &Images, digest: &Digest) -> Result<File> {
 ///
 /// The error is of kind `NotFound` if it is not stored. Documents have at most [`DOCUMENT_MAX_BYTES`].
 pub fn read(images: &Images, digest: &Digest) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open(images, digest)?
-        .take(DOCUMENT_MAX_BYTES + 1)
+    let file = open(images, digest)?;
+    let mut bytes = room_for(&file, DOCUMENT_MAX_BYTES);
+    file.take(DOCUMENT_MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .with_context(|| format!("read the blob {digest}"))?;
     ensure!(
