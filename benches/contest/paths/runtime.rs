@@ -58,7 +58,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<()> {
 }
 
 const RUN: &str = "OCI run of true";
-const RUN_FILTERED: &str = "OCI run of true, with docker's seccomp profile";
+const RUN_FILTERED: &str = "OCI run, docker's seccomp filter";
 const STEPS: &str = "OCI create, start, delete --force";
 const EXEC: &str = "OCI exec of true";
 
