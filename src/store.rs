@@ -5,7 +5,7 @@
 //! trash. A lock file is never deleted while somebody may wait for it, except with its object.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::marker::PhantomData;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error;
+use crate::sys::limited;
 
 /// The largest record that is read; a larger file is not one of ours.
 const RECORD_MAX_BYTES: u64 = 16 << 20;
@@ -271,24 +272,14 @@ fn read_limited(path: &Path) -> Result<Vec<u8>> {
         }
         Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
     };
-    let mut bytes = room_for(&file, RECORD_MAX_BYTES);
-    file.take(RECORD_MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
+    let bytes = limited::read_to_end(file, RECORD_MAX_BYTES)
         .with_context(|| format!("read {}", path.display()))?;
-    if bytes.len() as u64 > RECORD_MAX_BYTES {
-        anyhow::bail!(
+    bytes.with_context(|| {
+        format!(
             "read {}: larger than {RECORD_MAX_BYTES} bytes",
             path.display()
-        );
-    }
-    Ok(bytes)
-}
-
-/// Returns where a file fits that is read to its end, so that this takes one call and one that finds the end; std, which looks
-/// into no limited reader, begins with 32 bytes.
-pub fn room_for(file: &File, max_bytes: u64) -> Vec<u8> {
-    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
-    Vec::with_capacity(usize::try_from(bytes.min(max_bytes)).map_or(0, |bytes| bytes + 1))
+        )
+    })
 }
 
 /// Writes `value` as JSON by [`write_atomic`].

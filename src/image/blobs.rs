@@ -18,7 +18,8 @@ use super::Images;
 use crate::error;
 use crate::oci::digest::{self, Hasher};
 use crate::oci::image::DOCUMENT_MAX_BYTES;
-use crate::store::{Durability, FileLock, room_for, unique, write_atomic};
+use crate::store::{Durability, FileLock, unique, write_atomic};
+use crate::sys::limited;
 
 /// How much of a blob is read at a time when it is only hashed.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -55,14 +56,9 @@ pub fn open(images: &Images, digest: &Digest) -> Result<File> {
 /// The error is of kind `NotFound` if it is not stored. Documents have at most [`DOCUMENT_MAX_BYTES`].
 pub fn read(images: &Images, digest: &Digest) -> Result<Vec<u8>> {
     let file = open(images, digest)?;
-    let mut bytes = room_for(&file, DOCUMENT_MAX_BYTES);
-    file.take(DOCUMENT_MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("read the blob {digest}"))?;
-    ensure!(
-        bytes.len() as u64 <= DOCUMENT_MAX_BYTES,
-        "the blob {digest} is too large for a document"
-    );
+    let bytes = limited::read_to_end(file, DOCUMENT_MAX_BYTES)
+        .with_context(|| format!("read the blob {digest}"))?
+        .with_context(|| format!("the blob {digest} is too large for a document"))?;
     let mut hasher = Hasher::like(digest)?;
     hasher.update(&bytes);
     ensure!(hasher.finish() == *digest, "the blob {digest} is damaged");

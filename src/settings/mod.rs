@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::docker::container::Ulimit;
 use crate::error;
+use crate::sys::limited;
 
 pub mod keys;
 pub mod syntax;
@@ -262,14 +263,10 @@ fn read(file: &Path) -> Result<Option<String>> {
         }
         opened => opened.with_context(context)?,
     };
-    let mut bytes = Vec::new();
-    opened
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
+    let bytes = limited::read_to_end(opened, MAX_BYTES).with_context(context)?;
+    let bytes = bytes
+        .ok_or_else(|| error::invalid(format!("larger than {MAX_BYTES} bytes")))
         .with_context(context)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(error::invalid(format!("larger than {MAX_BYTES} bytes"))).with_context(context);
-    }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
         Err(error) => {

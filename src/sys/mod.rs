@@ -9,6 +9,7 @@ pub mod clone;
 pub mod datagram;
 pub mod fdpass;
 pub mod kernel;
+pub mod limited;
 pub mod memory;
 pub mod mount;
 pub mod mountinfo;

@@ -7,13 +7,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
+
+use super::limited;
 
 /// How often a resolution is repeated when a rename elsewhere in the tree interrupts it (EAGAIN).
 const RETRIES: usize = 128;
@@ -125,12 +127,8 @@ impl Root {
         if !file.metadata()?.is_file() {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        let mut bytes = Vec::new();
-        file.take(max_bytes + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > max_bytes {
-            return Err(io::Error::from_raw_os_error(libc::EFBIG));
-        }
-        Ok(bytes)
+        let bytes = limited::read_to_end(file, max_bytes)?;
+        bytes.ok_or_else(|| io::Error::from_raw_os_error(libc::EFBIG))
     }
 }
 

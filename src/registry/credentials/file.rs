@@ -6,7 +6,7 @@
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
@@ -23,6 +23,7 @@ use crate::error;
 use crate::registry::endpoint::{Credentials, Secret};
 use crate::settings::syntax;
 use crate::store::unique;
+use crate::sys::limited;
 
 /// A larger file is no configuration.
 const MAX_BYTES: u64 = 4 << 20;
@@ -40,13 +41,10 @@ pub fn read(path: &Path) -> Result<Map<String, Value>> {
         }
         file => file.with_context(context)?,
     };
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
+    let bytes = limited::read_to_end(file, MAX_BYTES).with_context(context)?;
+    let bytes = bytes
+        .ok_or_else(|| error::invalid(format!("larger than {MAX_BYTES} bytes")))
         .with_context(context)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(error::invalid(format!("larger than {MAX_BYTES} bytes"))).with_context(context);
-    }
     let text = String::from_utf8(bytes)
         .map_err(|_| error::invalid("it is not UTF-8"))
         .with_context(context)?;
