@@ -28,7 +28,7 @@ pub struct Host {
 }
 
 /// Whether groups can have weights for block devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weights {
     /// One for all devices.
     pub all: bool,
@@ -97,10 +97,7 @@ impl Host {
             };
         }
         let Some(unified) = &self.unified else {
-            return Weights {
-                all: false,
-                each: false,
-            };
+            return Weights::default();
         };
         let entries = std::fs::read_dir(&unified.mount).into_iter().flatten();
         let groups: Vec<PathBuf> = entries
@@ -157,7 +154,7 @@ fn parse(table: &str) -> Host {
         if mount.kind == "cgroup2" {
             host.unified.get_or_insert(Hierarchy {
                 controllers: Vec::new(),
-                mount: mount.point,
+                mount: mount.point.into_owned(),
             });
             continue;
         }
@@ -173,7 +170,7 @@ fn parse(table: &str) -> Host {
         if !host.v1.iter().any(|known| known.controllers == controllers) {
             host.v1.push(Hierarchy {
                 controllers,
-                mount: mount.point,
+                mount: mount.point.into_owned(),
             });
         }
     }

@@ -46,7 +46,7 @@ fn check_propagation(table: &str, source: &Path, propagation: &str) -> Result<()
     let Some(mount) = above.max_by_key(|mount| mount.point.as_os_str().len()) else {
         return Ok(());
     };
-    let has = |kind: &str| mount.tags.iter().any(|tag| tag.starts_with(kind));
+    let has = |kind: &str| mount.tags.split(' ').any(|tag| tag.starts_with(kind));
     let (fits, kind) = match propagation {
         "shared" => (has("shared:"), "shared"),
         _ => (has("shared:") || has("master:"), "shared or slave"),

@@ -1,6 +1,7 @@
 //! The mount table, as proc_pid_mountinfo(5) has it: `… ROOT POINT OPTIONS TAG… - TYPE SOURCE SUPER_OPTIONS`.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 /// A mount; several may be at one place, of which the last one is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,15 +9,15 @@ pub struct Mount<'a> {
     /// Number of the device of its file system, `MAJOR:MINOR`.
     pub device: &'a str,
     /// Where it is.
-    pub point: PathBuf,
+    pub point: Cow<'a, Path>,
     /// Options of this mount, with commas between them.
     pub options: &'a str,
-    /// What it shares mounts with: `shared:9`, `master:9`.
-    pub tags: Vec<&'a str>,
+    /// What it shares mounts with, with blanks between them: `shared:9`, `master:9`.
+    pub tags: &'a str,
     /// Type of the file system.
     pub kind: &'a str,
     /// Where the file system is kept: a block device, or any text.
-    pub source: PathBuf,
+    pub source: Cow<'a, Path>,
     /// Options of the file system.
     pub super_options: &'a str,
 }
@@ -25,28 +26,33 @@ pub struct Mount<'a> {
 pub fn parse(table: &str) -> impl Iterator<Item = Mount<'_>> {
     table.lines().filter_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(2);
+        let mut mount = mount.splitn(7, ' ').skip(2);
         let device = mount.next()?;
         let (point, options) = (mount.nth(1)?, mount.next()?);
         let mut file_system = file_system.split(' ');
         Some(Mount {
             device,
-            point: unescape(point).into(),
+            point: unescape(point),
             options,
-            tags: mount.collect(),
+            tags: mount.next().unwrap_or_default(),
             kind: file_system.next()?,
-            source: unescape(file_system.next()?).into(),
+            source: unescape(file_system.next()?),
             super_options: file_system.next().unwrap_or_default(),
         })
     })
 }
 
 /// Undoes the octal escapes of blanks and backslashes.
-fn unescape(text: &str) -> String {
-    text.replace("\\040", " ")
+fn unescape(text: &str) -> Cow<'_, Path> {
+    if !text.contains('\\') {
+        return Path::new(text).into();
+    }
+    let text = text
+        .replace("\\040", " ")
         .replace("\\011", "\t")
         .replace("\\012", "\n")
-        .replace("\\134", "\\")
+        .replace("\\134", "\\");
+    PathBuf::from(text).into()
 }
 
 #[cfg(test)]
@@ -59,11 +65,11 @@ mod tests {
         let mounts: Vec<Mount<'_>> = parse(table).collect();
         let expected = Mount {
             device: "98:0",
-            point: "/a b\\c".into(),
+            point: Path::new("/a b\\c").into(),
             options: "rw,noatime",
-            tags: vec!["shared:1", "master:2"],
+            tags: "shared:1 master:2",
             kind: "ext3",
-            source: "/dev/root".into(),
+            source: Path::new("/dev/root").into(),
             super_options: "rw,errors=continue",
         };
         assert_eq!(mounts, [expected]);

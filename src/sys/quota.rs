@@ -95,7 +95,9 @@ fn device(file: BorrowedFd<'_>) -> io::Result<CString> {
     let table = std::fs::read_to_string("/proc/thread-self/mountinfo")?;
     let mount = mountinfo::parse(&table).find(|mount| mount.device == number);
     let source = mount.ok_or(io::ErrorKind::NotFound)?.source;
-    Ok(CString::new(source.into_os_string().into_vec())?)
+    Ok(CString::new(
+        source.into_owned().into_os_string().into_vec(),
+    )?)
 }
 
 /// … by the name of its block device.

@@ -274,7 +274,7 @@ fn parse_mounts(text: &str) -> BTreeMap<PathBuf, Shown> {
         let words = words.chain(mount.super_options.split(','));
         let words: Vec<String> = words.map(str::to_owned).collect();
         let shown = Shown::with(mount.kind, &words);
-        (mount.point, shown)
+        (mount.point.into_owned(), shown)
     };
     mountinfo::parse(text).map(shown).collect()
 }
