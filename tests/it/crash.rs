@@ -218,14 +218,6 @@ fn stop_and_rm_at_every_step() {
     check_clean(&sandbox);
 }
 
-/// Returns the monitor of a running container.
-fn monitor(sandbox: &Sandbox, name: &str) -> rustix::process::Pid {
-    let pid = sandbox.inspect(name, "{{.State.Pid}}");
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let parent = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap();
-    rustix::process::Pid::from_raw(parent.parse().unwrap()).unwrap()
-}
-
 fn kill(pid: rustix::process::Pid) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     wait_until("it has died", || is_dead(pid.as_raw_nonzero().get()));
@@ -253,7 +245,7 @@ fn the_monitor_of_a_running_container() {
         "sleep 1000 & sleep 1000",
     ]);
     let pid = sandbox.inspect("box", "{{.State.Pid}}");
-    kill(monitor(&sandbox, "box"));
+    kill(sandbox.monitor("box"));
     let listed = sandbox.aril(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]);
     assert_eq!((listed.code, listed.out.as_str()), (0, "box exited\n"));
     assert!(
@@ -272,7 +264,7 @@ fn the_monitor_of_a_running_container() {
     assert_eq!(sandbox.aril(&["ps", "-a"]).err, "");
     sandbox.ok(&["start", "box"]);
     sandbox.ok(&["exec", "box", "true"]);
-    kill(monitor(&sandbox, "box"));
+    kill(sandbox.monitor("box"));
     sandbox.ok(&["rm", "-f", "box"]);
     check_clean(&sandbox);
 }
@@ -293,7 +285,7 @@ fn the_monitor_under_each_command() {
     ];
     for command in commands {
         sandbox.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
-        kill(monitor(&sandbox, "box"));
+        kill(sandbox.monitor("box"));
         let ran = sandbox.aril(command);
         assert!(!ran.err.contains("panicked"), "{ran:?}");
         sandbox.ok(&["rm", "-f", "box"]);
@@ -315,7 +307,7 @@ fn clients_that_wait_are_told() {
     running.expect("ready");
     let waiting = sandbox.spawn(&["wait", "box"]);
     let following = sandbox.spawn(&["logs", "-f", "box"]);
-    kill(monitor(&sandbox, "box"));
+    kill(sandbox.monitor("box"));
     let ran = running.end();
     assert_ne!(ran.code, 0);
     assert!(ran.err.contains("monitor"), "{ran:?}");
@@ -330,7 +322,7 @@ fn with_rm_it_is_removed_by_whoever_comes_next() {
     sandbox.ok(&[
         "run", "-d", "--rm", "--name", "box", "-v", "/vol", "busybox", "sleep", "1000",
     ]);
-    kill(monitor(&sandbox, "box"));
+    kill(sandbox.monitor("box"));
     let listed = sandbox.aril(&["ps", "-aq"]);
     assert_eq!((listed.code, listed.out.as_str()), (0, ""));
     assert!(listed.err.contains("it is removed"), "{listed:?}");

@@ -404,10 +404,8 @@ fn cve_2026_53488_labels_and_options_of_an_image_have_no_power() {
 fn cve_2022_23471_and_2025_64329_sessions_that_are_left_leave_nothing() {
     const SESSIONS: u16 = 30;
     let sandbox = Sandbox::with_box(&ALONE);
-    let pid = sandbox.inspect("box", "{{.State.Pid}}");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    let monitor = PathBuf::from(format!("/proc/{}", monitor.unwrap().trim()));
+    let monitor = sandbox.monitor("box").as_raw_nonzero();
+    let monitor = PathBuf::from(format!("/proc/{monitor}"));
     let descriptors = || std::fs::read_dir(monitor.join("fd")).unwrap().count();
     let memory_kib = || {
         let status = std::fs::read_to_string(monitor.join("status")).unwrap();

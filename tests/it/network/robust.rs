@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use super::Lan;
 use crate::sandbox::wait_until;
@@ -12,20 +12,14 @@ const CROWD: usize = 50;
 /// Kills the monitor of a container.
 fn kill_monitor(lan: &Lan, name: &str) {
     let id = lan.sandbox.inspect(name, "{{.Id}}");
-    let pid = lan.sandbox.inspect(name, "{{.State.Pid}}");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let parent = status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .unwrap()
-        .trim();
-    let arguments = std::fs::read_to_string(format!("/proc/{parent}/cmdline")).unwrap();
+    let monitor = lan.sandbox.monitor(name);
+    let cmdline = format!("/proc/{}/cmdline", monitor.as_raw_nonzero());
+    let arguments = std::fs::read_to_string(cmdline).unwrap();
     assert!(
         arguments.contains(&id),
         "{arguments:?} is no monitor of {id}"
     );
-    let parent = Pid::from_raw(parent.parse().unwrap()).unwrap();
-    kill_process(parent, Signal::KILL).unwrap();
+    kill_process(monitor, Signal::KILL).unwrap();
 }
 
 #[test]

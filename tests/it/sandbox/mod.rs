@@ -226,6 +226,15 @@ impl Sandbox {
         self.ok(&["inspect", "--format", format, name])
     }
 
+    /// Returns the monitor of a running container: the parent of its first process.
+    #[track_caller]
+    pub(crate) fn monitor(&self, name: &str) -> rustix::process::Pid {
+        let pid = self.inspect(name, "{{.State.Pid}}");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let parent = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap();
+        rustix::process::Pid::from_raw(parent.parse().unwrap()).unwrap()
+    }
+
     /// Waits until template `format` makes `expected` of container `name`.
     #[track_caller]
     pub(crate) fn wait_for(&self, name: &str, format: &str, expected: &str) {
