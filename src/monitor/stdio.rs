@@ -59,7 +59,7 @@ pub struct Hub {
     input_ends: bool,
     clients: Vec<Client>,
     log: Option<Log>,
-    /// Where is read to; most containers that say nothing need none.
+    /// Where what is read lands; empty until there is something, which saves it for containers that say nothing.
     chunk: Vec<u8>,
 }
 

@@ -428,7 +428,7 @@ impl Networks {
         request.options.insert(OPTION_NAME.to_owned(), name);
         let mut others = self.read()?;
         others.retain(|other| other.document.id != old.document.id);
-        let mut new = self.plan(request, &others)?;
+        let mut new = self.plan(request, others)?;
         new.document.id.clone_from(&old.document.id);
         new.document.created.clone_from(&old.document.created);
         self.records.update(
@@ -467,7 +467,7 @@ impl Networks {
 
     /// Completes a request and writes its record; the caller holds the lock.
     fn make(&self, request: Network) -> Result<Record> {
-        let record = self.plan(request, &self.read()?)?;
+        let record = self.plan(request, self.read()?)?;
         let dir = self.dirs.networks().join(&record.document.id);
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         self.records
@@ -476,20 +476,16 @@ impl Networks {
     }
 
     /// Completes a request for a network beside `others`.
-    fn plan(&self, mut document: Network, others: &[Record]) -> Result<Record> {
+    fn plan(&self, mut document: Network, mut others: Vec<Record>) -> Result<Record> {
         document.id = store::random_id()?;
         document.created = Timestamp::now().to_string();
         "local".clone_into(&mut document.scope);
         if document.config_only {
             return request::configuration(document);
         }
-        request::take_configuration(&mut document, others)?;
+        request::take_configuration(&mut document, &others)?;
         // Nobody is in a configuration: it is in nobody's way.
-        let others: Vec<Record> = (others.iter())
-            .filter(|other| !other.document.config_only)
-            .cloned()
-            .collect();
-        let others = &others[..];
+        others.retain(|other| !other.document.config_only);
         if document.driver.is_empty() {
             "bridge".clone_into(&mut document.driver);
         }
@@ -537,13 +533,13 @@ impl Networks {
             document,
         };
         if addressed {
-            let surroundings = Surroundings::look(others, &self.defaults.pools)?;
+            let surroundings = Surroundings::look(&others, &self.defaults.pools)?;
             request::complete_addresses(&mut record.document, &surroundings)?;
             if record.driver() == Driver::Bridge {
                 request::check_bridge(&record)?;
                 request::name_bridge(&mut record, &surroundings)?;
             } else {
-                request::check_child(&record, others)?;
+                request::check_child(&record, &others)?;
             }
         }
         Ok(record)

@@ -275,6 +275,13 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    /// Writes a line with its number, as many seconds after the epoch.
+    fn write_line(log: &mut Log, number: i64) {
+        let line = format!("line {number}\n");
+        log.write(Stream::Stdout, line.as_bytes(), at(number))
+            .unwrap();
+    }
+
     fn lines(path: &Path, selection: &Selection) -> Vec<String> {
         let mut reader = Reader::open(path, selection).unwrap();
         std::iter::from_fn(|| reader.next().unwrap())
@@ -328,13 +335,7 @@ mod tests {
         let scratch = Scratch::new();
         let mut writer = open(&scratch.log(), 400, 3);
         for number in 0..20 {
-            writer
-                .write(
-                    Stream::Stdout,
-                    format!("line {number}\n").as_bytes(),
-                    at(number),
-                )
-                .unwrap();
+            write_line(&mut writer, number);
         }
         for path in [
             scratch.log(),
@@ -396,10 +397,7 @@ mod tests {
             // A monitor that ends leaves what it has not compressed to the next one.
             let mut writer = open_files(&scratch.log(), files);
             for number in 100 * round..100 * round + 100 {
-                let line = format!("line {number}\n");
-                writer
-                    .write(Stream::Stdout, line.as_bytes(), at(number))
-                    .unwrap();
+                write_line(&mut writer, number);
                 while let Some(entry) = follower.next().unwrap() {
                     followed.push(entry.line);
                 }
@@ -432,10 +430,7 @@ mod tests {
         let mut writer = open_files(&scratch.log(), files);
         let mut write = |numbers: std::ops::Range<i64>| {
             for number in numbers {
-                let line = format!("line {number}\n");
-                writer
-                    .write(Stream::Stdout, line.as_bytes(), at(number))
-                    .unwrap();
+                write_line(&mut writer, number);
             }
         };
         write(0..10);

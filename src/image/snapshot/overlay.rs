@@ -7,7 +7,6 @@
 //! booted with: an upper directory must be complete in itself, since commit, diff and cp read it, and what an image has in
 //! its attributes must not lead overlayfs to a directory of the image's choice.
 
-use std::convert::identity;
 use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -110,7 +109,7 @@ fn read_only(dir: &Path) -> Result<OwnedFd> {
         attributes::change(tree.as_fd(), change, false)?;
         clone_tree(tree.as_fd(), false)
     })
-    .and_then(identity)
+    .flatten()
     .with_context(context)
 }
 
