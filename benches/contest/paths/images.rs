@@ -26,7 +26,7 @@ const ROUNDS: usize = 5;
 const LAYERS: usize = 5;
 const LAYER_BYTES: u64 = 90 << 20;
 /// A layer of one large file would say more about that file than about layers.
-const FILE_MAX_BYTES: u64 = 16 << 20;
+const FILE_MAX_BYTES: u64 = 48 << 20;
 /// Has the images that are pulled.
 const FULL: u16 = 5000;
 /// Is empty before each push.
