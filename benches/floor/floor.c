@@ -2,6 +2,8 @@
  *
  *   floor start ROOT WORK [BRIDGE]   a container of ROOT that runs true and is gone: namespaces, cgroups, overlay, /proc and
  *                                    /dev, masks, a seccomp filter; with BRIDGE also a link to it, an address and a route
+ *   floor bundle ROOT [filter]       the same as a runtime has it: ROOT itself, read-only, with the view of its cgroups; a filter
+ *                                    only if that is said
  *   floor exec PID                   true in the namespaces and cgroups of PID
  *   floor list FOLDER                every file of FOLDER is read
  *   floor copy FROM TO               the bytes of a file, moved by the kernel
@@ -257,29 +259,53 @@ static void run_true(void) {
   fail("/bin/true");
 }
 
+/* What a container sees of its cgroups: a directory for each hierarchy. */
+static void view(const char *hierarchy) {
+  char path[4096];
+  snprintf(path, sizeof path, "sys/fs/cgroup/%s", hierarchy);
+  if (mkdir(path, 0755)) fail(path);
+  const char *options = strcmp(hierarchy, "systemd") ? hierarchy : "none,name=systemd";
+  on("cgroup", path, "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, options);
+}
+
+/* Mounts the root filesystem, writable in WORK or read-only without, and goes there. */
+static void enter_root(const char *root, const char *work) {
+  char path[4096], options[8192];
+  snprintf(path, sizeof path, work ? "%s/merged" : "%s", work ? work : root);
+  if (work) {
+    snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s/upper,workdir=%s/work,volatile", root, work, work);
+    on("overlay", path, "overlay", 0, options);
+  } else {
+    on(root, root, 0, MS_BIND | MS_REC, 0);
+  }
+  if (chdir(path)) fail(path);
+}
+
 /* In the new namespaces; `ready` ends once there is a link, if there is to be one. */
-static void contained(const char *root, const char *work, int ready) {
-  char path[4096], options[8192], byte;
+static void contained(const char *root, const char *work, int ready, int filtered) {
+  char byte;
   hierarchies(join_group);
   if (ready >= 0) {
     if (read(ready, &byte, 1) != 0) fail("wait for the link");
     bring_network_up();
   }
   on(0, "/", 0, MS_REC | MS_PRIVATE, 0);
-  snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s/upper,workdir=%s/work,volatile", root, work, work);
-  snprintf(path, sizeof path, "%s/merged", work);
-  on("overlay", path, "overlay", 0, options);
-  if (chdir(path)) fail(path);
+  enter_root(root, work);
   umask(0);
   mkdir("proc", 0755);
   mkdir("sys", 0755);
   on("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
   devices();
   on("sysfs", "sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, 0);
+  if (!work) {
+    on("tmpfs", "sys/fs/cgroup", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755");
+    hierarchies(view);
+  }
   if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/")) fail("pivot_root");
   masks();
+  if (!work) on(0, "/", 0, MS_BIND | MS_REMOUNT | MS_RDONLY, 0);
   if (sethostname("floor", 5)) fail("sethostname");
-  filter();
+  if (filtered) filter();
   run_true();
 }
 
@@ -288,15 +314,10 @@ static void wait_for(int pid) {
   if (waitpid(pid, &status, 0) != pid || status) fail("the program");
 }
 
-static const char *const parts[] = { "upper", "work", "merged" };
-
-static void start(const char *root, const char *work, const char *bridge) {
+/* A container from its cgroups to their end. */
+static void contain(const char *root, const char *work, const char *bridge, int filtered) {
   char path[4096];
   int link[2] = { -1, -1 }, is_v2 = !access(CGROUPS "/cgroup.controllers", F_OK);
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    snprintf(path, sizeof path, "%s/%s", work, parts[i]);
-    if (mkdir(path, 0755)) fail(path);
-  }
   snprintf(group, sizeof group, "floor%d", getpid());
   hierarchies(make_group);
   struct clone_args how = { .exit_signal = SIGCHLD };
@@ -312,7 +333,7 @@ static void start(const char *root, const char *work, const char *bridge) {
   if (pid < 0) fail("clone3");
   if (pid == 0) {
     close(link[1]);
-    contained(root, work, link[0]);
+    contained(root, work, link[0], filtered);
   }
   if (bridge) {
     make_link(if_nametoindex(bridge), pid);
@@ -321,6 +342,17 @@ static void start(const char *root, const char *work, const char *bridge) {
   wait_for(pid);
   hierarchies(remove_group);
   if (is_v2 && rmdir(path)) fail(path);
+}
+
+static const char *const parts[] = { "upper", "work", "merged" };
+
+static void start(const char *root, const char *work, const char *bridge) {
+  char path[4096];
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    snprintf(path, sizeof path, "%s/%s", work, parts[i]);
+    if (mkdir(path, 0755)) fail(path);
+  }
+  contain(root, work, bridge, 1);
   /* What the program and the overlay have made. */
   static const char *const made[] = { "upper/proc", "upper/sys", "upper/dev", "work/work/incompat/volatile/dirty",
                                       "work/work/incompat/volatile", "work/work/incompat",
@@ -401,6 +433,7 @@ static void lines(const char *to) {
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (!strcmp(what, "start") && argc >= 4) start(argv[2], argv[3], argc > 4 ? argv[4] : 0);
+  else if (!strcmp(what, "bundle") && argc >= 3) contain(argv[2], 0, 0, argc > 3);
   else if (!strcmp(what, "exec") && argc == 3) enter(argv[2]);
   else if (!strcmp(what, "list") && argc == 3) list(argv[2]);
   else if (!strcmp(what, "copy") && argc == 4) copy(argv[2], argv[3]);

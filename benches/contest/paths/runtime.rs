@@ -27,29 +27,39 @@ pub(crate) fn measure(bench: &Bench) -> Result<()> {
     if !bench.wants_any(&paths.iter().map(String::as_str).collect::<Vec<_>>()) {
         return Ok(());
     }
+    let own = bench.runtimes.first().context("aril-oci is missing")?;
     let work = bench.work.join("bundles");
     fs::create_dir(&work)?;
     let plain = bundle(bench, &work, "plain", &["true"], None)?;
     let filtered = bundle(bench, &work, "filtered", &["true"], Some(filter()?))?;
     let waiting = bundle(bench, &work, "waiting", &["sleep", "10000"], None)?;
     let (plain_path, waiting) = (path(&plain)?, path(&waiting)?);
-    for (name, bundle) in [(RUN, plain_path), (RUN_FILTERED, path(&filtered)?)] {
-        twice(bench, name, &|contender, _| {
+    let root = plain.join("rootfs");
+    let root = path(&root)?;
+    let floor = || bench.floor(&["bundle", root]);
+    let floor_filtered = || bench.floor(&["bundle", root, "filter"]);
+    let run = |bundle| {
+        move |contender: &Contender, _: usize| {
             contender.run(&["run", "--bundle", bundle, contender.name])
-        });
-    }
-    twice(bench, STEPS, &|contender, _| {
+        }
+    };
+    twice(bench, RUN, &run(plain_path), &floor);
+    twice(bench, RUN_FILTERED, &run(path(&filtered)?), &floor_filtered);
+    let steps = |contender: &Contender, _: usize| {
         contender.leave(&["create", "--bundle", plain_path, contender.name])?;
         contender.leave(&["start", contender.name])?;
         contender.run(&["delete", "--force", contender.name])
-    });
+    };
+    twice(bench, STEPS, &steps, &floor);
     if spaced(EXEC).iter().any(|name| bench.wants(name)) {
         for contender in &bench.runtimes {
             contender.leave(&["run", "--detach", "--bundle", waiting, contender.name])?;
         }
-        twice(bench, EXEC, &|contender, _| {
-            contender.run(&["exec", contender.name, "true"])
-        });
+        let state: Value = serde_json::from_str(&own.ask(&["state", own.name])?)?;
+        let pid = state["pid"].to_string();
+        let exec =
+            |contender: &Contender, _: usize| contender.run(&["exec", contender.name, "true"]);
+        twice(bench, EXEC, &exec, &|| bench.floor(&["exec", &pid]));
         for contender in &bench.runtimes {
             contender.run(&["delete", "--force", contender.name])?;
         }
@@ -70,11 +80,12 @@ fn spaced(name: &str) -> [String; 2] {
     ]
 }
 
-fn twice(bench: &Bench, name: &str, step: Step<'_>) {
+fn twice(bench: &Bench, name: &str, step: Step<'_>, floor: &dyn Fn() -> Result<()>) {
     for (name, pause) in spaced(name).iter().zip([Duration::ZERO, PAUSE]) {
         Path::new(name)
             .goal(2.0)
             .pause(pause)
+            .floor(floor)
             .measure(bench, &bench.runtimes, step);
     }
 }
