@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! record ─ cached, seen by all ─▶ start ──────────────▶ wait ─▶ the user is told
-//!                              └▶ fsync, by a thread ────┘
+//!                              └▶ fsync, by threads ─────┘
 //! ```
 //!
 //! What the user was told survives a power cut. A cut that comes before may take the container, or leave a record that
@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -19,29 +19,22 @@ use anyhow::{Context as _, Result, anyhow};
 #[derive(Debug, Default)]
 #[must_use = "the record survives a power cut only once this has been waited for"]
 pub struct Settling {
-    thread: Option<JoinHandle<Result<()>>>,
-    /// Files and directories that no thread has taken on, in the order in which they are to go.
+    threads: Vec<JoinHandle<Result<()>>>,
+    /// Files and directories that no thread has taken on.
     left: Vec<PathBuf>,
 }
 
 impl Settling {
     pub(super) fn new(paths: Vec<PathBuf>) -> Settling {
         Settling {
-            thread: None,
+            threads: Vec::new(),
             left: paths,
         }
     }
 
-    /// Begins, by a thread, while the caller does something else.
+    /// Begins, by a thread for each, while the caller does something else: a disk brings several to rest in the time of one.
     pub fn begin(mut self) -> Settling {
-        let paths = self.left.clone();
-        // Without a thread it is done by who waits.
-        if !paths.is_empty()
-            && let Ok(thread) = Builder::new().spawn(move || sync(&paths))
-        {
-            self.thread = Some(thread);
-            self.left.clear();
-        }
+        self.spawn();
         self
     }
 
@@ -50,12 +43,26 @@ impl Settling {
         self.join()
     }
 
-    fn join(&mut self) -> Result<()> {
-        let left = std::mem::take(&mut self.left);
-        match self.thread.take().map(JoinHandle::join) {
-            None => sync(&left),
-            Some(ended) => ended.map_err(|_| anyhow!("a thread has ended before its work"))?,
+    fn spawn(&mut self) {
+        for path in std::mem::take(&mut self.left) {
+            let other = path.clone();
+            match Builder::new().spawn(move || sync(&other)) {
+                Ok(thread) => self.threads.push(thread),
+                // Without a thread it is done by who waits.
+                Err(_) => self.left.push(path),
+            }
         }
+    }
+
+    fn join(&mut self) -> Result<()> {
+        self.spawn();
+        let mut result = self.left.drain(..).try_for_each(|path| sync(&path));
+        for thread in self.threads.drain(..) {
+            let ended = thread.join();
+            let synced = ended.map_err(|_| anyhow!("a thread has ended before its work"));
+            result = result.and(synced.and_then(|synced| synced));
+        }
+        result
     }
 }
 
@@ -67,13 +74,10 @@ impl Drop for Settling {
     }
 }
 
-fn sync(paths: &[PathBuf]) -> Result<()> {
-    for path in paths {
-        match File::open(path).and_then(|file| file.sync_all()) {
-            // The container has been removed, and nothing is left to outlive anything.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            synced => synced.with_context(|| format!("bring {} to the disk", path.display()))?,
-        }
+fn sync(path: &Path) -> Result<()> {
+    match File::open(path).and_then(|file| file.sync_all()) {
+        // The container has been removed, and nothing is left to outlive anything.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        synced => synced.with_context(|| format!("bring {} to the disk", path.display())),
     }
-    Ok(())
 }
