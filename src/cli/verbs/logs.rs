@@ -41,17 +41,12 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         } else {
             &mut out
         };
-        let time = if arguments.timestamps {
-            format!("{} ", stamp(entry.time))
-        } else {
-            String::new()
-        };
-        let attributes = if arguments.details {
-            details(&entry.attributes)
-        } else {
-            String::new()
-        };
-        let printed = write!(to, "{time}{attributes}{}", entry.line);
+        let time = arguments.timestamps.then(|| stamp(entry.time));
+        let attributes = arguments.details.then(|| details(&entry.attributes));
+        let mut before = [time, attributes].into_iter().flatten();
+        let printed = before
+            .try_for_each(|text| write!(to, "{text} "))
+            .and_then(|()| to.write_all(entry.line.as_bytes()));
         let flushed = if follow {
             printed.and_then(|()| to.flush())
         } else {
@@ -86,7 +81,7 @@ fn details(attributes: &Attributes) -> String {
     let list: Vec<String> = (attributes.iter())
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    format!("{} ", list.join(","))
+    list.join(",")
 }
 
 /// Reads a moment: a time stamp, seconds since 1970, a date with or without a time of this place, or how long ago; the

@@ -416,7 +416,7 @@ mod tests {
             until: Some(at(290)),
             tail: Some(60),
         };
-        assert_eq!(lines(&scratch.log(), &some), all[231..=290]);
+        assert_eq!(lines(&scratch.log(), &some), all[240..=290]);
     }
 
     #[test]

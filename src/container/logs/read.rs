@@ -1,9 +1,10 @@
 //! A container's log, read from its oldest file on, and followed where the writer goes on.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -16,6 +17,8 @@ use super::{Attributes, LINE_MAX_BYTES, Stream};
 
 /// The longest entry that is read back: every byte of a piece may have become six, and attributes have room too.
 const ENTRY_MAX_BYTES: usize = 16 * LINE_MAX_BYTES;
+/// How much is read at a time.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// One entry as it was read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +34,10 @@ pub struct Entry {
 }
 
 #[derive(Deserialize)]
-struct Raw {
+struct Raw<'a> {
     log: String,
-    stream: String,
+    #[serde(borrow)]
+    stream: Cow<'a, str>,
     #[serde(default)]
     attrs: Attributes,
     time: Timestamp,
@@ -46,7 +50,7 @@ pub struct Selection {
     pub since: Option<Timestamp>,
     /// Not after.
     pub until: Option<Timestamp>,
-    /// Only so many of the last ones.
+    /// Only so many of the last ones; what the times exclude counts, as it does for docker.
     pub tail: Option<usize>,
 }
 
@@ -83,6 +87,56 @@ impl Part {
             Part::Packed(_, origin) => Some(*origin),
         }
     }
+
+    /// Goes to where the last `wanted` entries begin, or to the beginning if there are not so many; returns how many there
+    /// are, and how many to pass over before them.
+    fn seek_tail(&mut self, path: &Path, wanted: usize) -> Result<(usize, usize)> {
+        let context = || format!("read {}", path.display());
+        match self {
+            Part::Plain(file) => {
+                let (offset, found) = last_lines(file, wanted).with_context(context)?;
+                file.seek(SeekFrom::Start(offset)).with_context(context)?;
+                Ok((found, 0))
+            }
+            Part::Packed(..) => {
+                let mut lines = 0;
+                let mut buffer = vec![0; BLOCK_BYTES];
+                loop {
+                    match self.read(&mut buffer).with_context(context)? {
+                        0 => break,
+                        count => lines += memchr::memchr_iter(b'\n', &buffer[..count]).count(),
+                    }
+                }
+                // It may be gone by now; then nothing of it is wanted any more.
+                if let Some(part) = Part::open(path)? {
+                    *self = part;
+                }
+                Ok((lines.min(wanted), lines.saturating_sub(wanted)))
+            }
+        }
+    }
+}
+
+/// Returns where the last `wanted` lines begin, and how many there are, up to that; a line that has no end yet is none.
+fn last_lines(file: &File, wanted: usize) -> io::Result<(u64, usize)> {
+    let mut buffer = vec![0; BLOCK_BYTES];
+    let mut found = 0;
+    let mut end = file.metadata()?.len();
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK_BYTES as u64);
+        let length = usize::try_from(end - start).unwrap_or(BLOCK_BYTES);
+        let block = &mut buffer[..length];
+        file.read_exact_at(block, start)?;
+        for at in memchr::memrchr_iter(b'\n', block) {
+            // The end of the line before them.
+            if found == wanted {
+                return Ok((start + at as u64 + 1, found));
+            }
+            found += 1;
+        }
+        end = start;
+    }
+    Ok((0, found))
 }
 
 impl Read for Part {
@@ -111,8 +165,6 @@ pub struct Reader {
     consumed: usize,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    /// Entries of `tail`, read ahead.
-    ready: VecDeque<Entry>,
 }
 
 impl Reader {
@@ -125,20 +177,39 @@ impl Reader {
             consumed: 0,
             since: selection.since,
             until: selection.until,
-            ready: VecDeque::new(),
         };
-        reader.file = Part::open(&reader.oldest())?;
-        if let Some(tail) = selection.tail {
-            let mut last = VecDeque::new();
-            while let Some(entry) = reader.next()? {
-                last.push_back(entry);
-                if last.len() > tail {
-                    last.pop_front();
-                }
-            }
-            reader.ready = last;
+        match selection.tail {
+            None => reader.file = Part::open(&reader.oldest())?,
+            Some(tail) => reader.open_tail(tail)?,
         }
         Ok(reader)
+    }
+
+    /// Opens the file in which the last `wanted` entries begin, from the newest back, and goes there.
+    fn open_tail(&mut self, mut wanted: usize) -> Result<()> {
+        for number in 0..u32::MAX {
+            let path = match number {
+                0 => self.path.clone(),
+                number => numbered(&self.path, number),
+            };
+            let Some(mut part) = Part::open(&path)? else {
+                // Between two files there may be none that is written to.
+                if number == 0 {
+                    continue;
+                }
+                break;
+            };
+            let (found, before) = part.seek_tail(&path, wanted)?;
+            self.file = Some(part);
+            wanted -= found;
+            if wanted == 0 {
+                for _ in 0..before {
+                    self.line()?;
+                }
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn oldest(&self) -> PathBuf {
@@ -157,22 +228,29 @@ impl Reader {
         reason = "the end is not final, and reading can fail"
     )]
     pub fn next(&mut self) -> Result<Option<Entry>> {
-        if let Some(entry) = self.ready.pop_front() {
-            return Ok(Some(entry));
+        while let Some(line) = self.line()? {
+            let Some(entry) = parse(&self.buffer[line]) else {
+                continue;
+            };
+            if self.until.is_some_and(|until| entry.time > until) {
+                return Ok(None);
+            }
+            if self.since.is_none_or(|since| entry.time >= since) {
+                return Ok(Some(entry));
+            }
         }
+        Ok(None)
+    }
+
+    /// Returns where in the buffer the next line is, without its end; nothing at the present end of the log.
+    fn line(&mut self) -> Result<Option<Range<usize>>> {
         loop {
-            let rest = &self.buffer[self.consumed..];
-            if let Some(length) = rest.iter().position(|b| *b == b'\n') {
-                let entry = parse(&rest[..length]);
+            let start = self.consumed;
+            if let Some(length) = memchr::memchr(b'\n', &self.buffer[start..]) {
                 self.consumed += length + 1;
-                let Some(entry) = entry else { continue };
-                if self.until.is_some_and(|until| entry.time > until) {
-                    return Ok(None);
-                }
-                if self.since.is_none_or(|since| entry.time >= since) {
-                    return Ok(Some(entry));
-                }
-            } else if !self.fill()? {
+                return Ok(Some(start..start + length));
+            }
+            if !self.fill()? {
                 return Ok(None);
             }
         }
@@ -195,7 +273,7 @@ impl Reader {
                 continue;
             };
             let start = self.buffer.len();
-            self.buffer.resize(start + (64 << 10), 0);
+            self.buffer.resize(start + BLOCK_BYTES, 0);
             let count = file
                 .read(&mut self.buffer[start..])
                 .with_context(|| format!("read {}", self.path.display()))?;
@@ -257,7 +335,7 @@ impl Reader {
 }
 
 fn parse(line: &[u8]) -> Option<Entry> {
-    let raw: Raw = serde_json::from_slice(line).ok()?;
+    let raw: Raw<'_> = serde_json::from_slice(line).ok()?;
     let stream = if raw.stream == "stderr" {
         Stream::Stderr
     } else {
