@@ -137,7 +137,7 @@ pub fn plan_everything(resources: &Resources) {
 }
 
 /// Takes over the cgroup that systemd has made at `path`: what it has not made is, and `resources` are set.
-pub fn adopt(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
+fn adopt(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
     let path = normal(path)?;
     let mut cgroup = locate(host, &path, resources)?;
     // On a hybrid host systemd looks there for who lives in a unit, and ends one in which nobody does.
@@ -184,6 +184,11 @@ impl Cgroup {
     /// Returns the v2 directory.
     pub fn unified(&self) -> Option<&Path> {
         self.unified.as_deref()
+    }
+
+    /// Returns whether it has directories; one that was opened has only what exists.
+    pub fn has_directories(&self) -> bool {
+        !self.v1.is_empty() || self.unified.is_some()
     }
 
     fn v1_directory(&self, controller: &str) -> Option<&Path> {
@@ -246,7 +251,7 @@ impl Cgroup {
     }
 
     fn limit(&self, host: &Host, resources: &Resources) -> Result<()> {
-        if self.v1.is_empty() && self.unified.is_none() {
+        if !self.has_directories() {
             return Ok(());
         }
         if self.v1.is_empty() {

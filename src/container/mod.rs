@@ -22,6 +22,7 @@ use crate::docker::container::{Config, HostConfig, NetworkingConfig, PortBinding
 use crate::docker::inspect::{Health, MountPoint};
 use crate::docker::network::EndpointSettings;
 use crate::error;
+use crate::settings::CgroupDriver;
 use crate::store::{self, Draft, Durability, FileLock, Records};
 
 pub mod check;
@@ -66,6 +67,9 @@ pub struct Record {
     pub networking_config: NetworkingConfig,
     /// Volumes, binds and tmpfs mounts of the long form, with what they resolved to.
     pub mounts: Vec<MountPoint>,
+    /// Who makes its cgroup, as daemon.json said.
+    #[serde(default)]
+    pub cgroup_driver: CgroupDriver,
 }
 
 impl Record {
@@ -609,6 +613,7 @@ mod tests {
             host_config: HostConfig::default(),
             networking_config: NetworkingConfig::default(),
             mounts: Vec::new(),
+            cgroup_driver: CgroupDriver::default(),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::docker::inspect::MountPoint;
 use crate::docker::system::VolumeCreate;
 use crate::image::gc::{self, Lease};
 use crate::image::{Image, apply, snapshot, tarball};
-use crate::monitor::removal;
+use crate::monitor::{place, removal};
 use crate::oci::image::host_architecture;
 use crate::oci::platform::Platform;
 use crate::sys::rooted::Root;
@@ -145,7 +145,7 @@ fn fill(
     for request in requests {
         points.push(mount_point(&mut content, &host, &request, new_volumes)?);
     }
-    Ok(record(image, id, (config, host, networking_config), points))
+    record(engine, image, id, (config, host, networking_config), points)
 }
 
 /// Returns the record that a request would get, without making or changing anything: networks need not be there, and new
@@ -163,7 +163,7 @@ pub(super) fn propose(
         .iter()
         .map(|request| proposed_point(engine, request))
         .collect::<Result<_>>()?;
-    Ok(record(image, id.to_owned(), asked, points))
+    record(engine, image, id.to_owned(), asked, points)
 }
 
 fn proposed_point(engine: &Engine, request: &Request) -> Result<MountPoint> {
@@ -224,13 +224,15 @@ fn image_point(engine: &Engine, request: &Request, name: &str) -> Result<MountPo
 /// What a request says of a container, completed.
 type Asked = (Config, HostConfig, NetworkingConfig);
 
+/// Fails with `Invalid` for a parent that the driver of cgroups cannot take.
 fn record(
+    engine: &Engine,
     image: &Image,
     id: String,
     (config, host_config, networking_config): Asked,
     mounts: Vec<MountPoint>,
-) -> Record {
-    Record {
+) -> Result<Record> {
+    let record = Record {
         id,
         name: String::new(),
         created: Timestamp::now(),
@@ -241,7 +243,10 @@ fn record(
         host_config,
         networking_config,
         mounts,
-    }
+        cgroup_driver: engine.settings()?.cgroup_driver(),
+    };
+    place::path(&record)?;
+    Ok(record)
 }
 
 /// Completes a request by the image's configuration and by defaults.

@@ -87,7 +87,7 @@ pub fn info(engine: &Engine) -> Result<Info> {
             "" => "json-file".to_owned(),
             driver => driver.to_owned(),
         },
-        cgroup_driver: "cgroupfs".to_owned(),
+        cgroup_driver: settings.cgroup_driver().name().to_owned(),
         cgroup_version: if host.is_v2() { "2" } else { "1" }.to_owned(),
         kernel_version: text(uname.release()),
         operating_system,

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{Engine, lifecycle};
 use crate::container::{Container, ExitStatus, NetworkStatus, Phase, Status};
-use crate::monitor::{bring_up, health, network, removal, restart};
+use crate::monitor::{health, network, place, removal, restart};
 use crate::{error, event, store};
 
 /// Returns `container` as it is after a repair, if it needed one.
@@ -70,7 +70,7 @@ fn clear_start(engine: &Engine, container: &Container) -> Result<()> {
         return Ok(());
     };
     if !engine.containers.status(id)?.phase.needs_monitor() {
-        removal::clear_cgroup(&bring_up::cgroup_path(&container.record))?;
+        place::clear(&container.record)?;
         engine.containers.clear_run(id);
     }
     Ok(())
@@ -120,7 +120,7 @@ fn repair(engine: &Engine, id: &str) -> Result<Repaired> {
         return Ok(Repaired::default());
     }
     let (record, mut status) = (container.record, container.status);
-    removal::clear_cgroup(&status.cgroup)?;
+    place::clear(&record)?;
     let same_boot = status.boot_id == store::boot_id();
     let died = if same_boot {
         ExitStatus::MONITOR_DIED

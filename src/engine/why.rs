@@ -266,6 +266,7 @@ mod tests {
     use super::*;
     use crate::docker::container::{Config, HostConfig, NetworkingConfig};
     use crate::docker::inspect::{Health, HealthResult};
+    use crate::settings::CgroupDriver;
 
     fn record() -> Record {
         Record {
@@ -279,6 +280,7 @@ mod tests {
             host_config: HostConfig::default(),
             networking_config: NetworkingConfig::default(),
             mounts: Vec::new(),
+            cgroup_driver: CgroupDriver::default(),
         }
     }
 

@@ -16,10 +16,11 @@ use super::control::StartError;
 use super::devices;
 use super::etc;
 use super::network::Networking;
+use super::place::{self, Place};
 use super::shm;
 use super::sources;
 use super::stdio::Ends;
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::Cgroup;
 use crate::container::security::{self, SeccompChoice};
 use crate::container::spec::{self, Facts, Sharing};
 use crate::container::user::{Accounts, User};
@@ -35,8 +36,6 @@ use crate::oci::state::{State, Status};
 use crate::runtime::{self, Meanwhile, Prepared};
 use crate::sys::rooted::Root;
 
-/// The cgroup above those of all containers that do not ask for another.
-const CGROUP_PARENT: &str = "/aril";
 /// More of etc/passwd or etc/group is not read.
 const ACCOUNTS_MAX_BYTES: u64 = 16 << 20;
 
@@ -45,8 +44,8 @@ const ACCOUNTS_MAX_BYTES: u64 = 16 << 20;
 pub struct Run {
     /// Its first process.
     pub process: runtime::Process,
-    /// Its cgroup.
-    pub cgroup: Cgroup,
+    /// Where its processes live.
+    pub place: Place,
     /// Its root filesystem, for what is looked up in it later.
     pub root: Root,
     /// What more of its processes start from.
@@ -62,20 +61,9 @@ impl Run {
             pidfd: self.process.pidfd.as_fd(),
             state: &self.state,
             linux: &self.linux,
-            cgroup: Some(&self.cgroup),
+            cgroup: Some(&self.place.cgroup),
         }
     }
-}
-
-/// Returns the path of a container's cgroup.
-pub fn cgroup_path(record: &Record) -> String {
-    let parent = record.host_config.resources.cgroup_parent.as_str();
-    let parent = if parent.is_empty() {
-        CGROUP_PARENT
-    } else {
-        parent
-    };
-    format!("/{}/{}", parent.trim_matches('/'), record.id)
 }
 
 /// Starts the program of a container; on return it runs.
@@ -103,25 +91,17 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
     }
     let bundle = dirs.container(&record.id);
     let mut spec = spec::derive(record, Path::new("rootfs"), &facts)?;
-    let host = cgroup::layout::detect()?;
     let resources = spec
         .linux
         .as_ref()
         .and_then(|linux| linux.resources.clone())
         .unwrap_or_default();
-    // What a start that was cut off has left there.
-    super::removal::clear_cgroup(&facts.cgroup)?;
-    let path = Path::new(&facts.cgroup);
-    let cgroup = if facts.in_user_namespace {
-        cgroup::create_in_user_namespace(&host, path, &resources)?
-    } else {
-        cgroup::create(&host, path, &resources)?
-    };
+    let mut place = Place::make(record, &resources)?;
     let plan = Plan {
         spec: &spec,
         bundle: &bundle,
         rootfs: rootfs.as_fd(),
-        cgroup: &cgroup,
+        cgroup: &place.cgroup,
     };
     let private = network.is_private();
     let mut attach =
@@ -129,6 +109,7 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
     let started = start(record, &plan, private.then_some(&mut attach));
     match started {
         Ok((process, ends)) => {
+            place.settle();
             let state = State {
                 oci_version: spec.oci_version,
                 id: record.id.clone(),
@@ -140,7 +121,7 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
             Ok((
                 Run {
                     process,
-                    cgroup,
+                    place,
                     root,
                     first: spec.process.take().unwrap_or_default(),
                     state,
@@ -150,9 +131,7 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
             ))
         }
         Err(error) => {
-            if let Err(left) = cgroup.remove() {
-                tracing::warn!("remove the cgroup: {left:#}");
-            }
+            place.clear();
             Err(error)
         }
     }
@@ -378,7 +357,7 @@ pub fn look(dirs: &Dirs, record: &Record, root: &Root) -> Result<Facts> {
         pid: sharing(dirs, &host.pid_mode, "pid")?,
         uts,
         private_cgroup: host.cgroupns_mode != "host",
-        cgroup: cgroup_path(record),
+        cgroup: place::path(record)?,
         cgroup2_only: false,
         in_user_namespace: crate::sys::process::in_user_namespace(),
         shallow_read_only: !crate::sys::attributes::work_detached(),

@@ -10,6 +10,7 @@ pub mod health;
 pub mod network;
 mod orders;
 pub mod peers;
+pub mod place;
 pub mod removal;
 pub mod restart;
 pub mod scrub;

@@ -267,7 +267,7 @@ impl Monitor {
         if self.status.phase == Phase::Paused {
             return Err(error::conflict(format!("Container {id} is already paused")));
         }
-        self.running()?.cgroup.freeze()?;
+        self.running()?.place.cgroup.freeze()?;
         self.status.phase = Phase::Paused;
         self.save();
         self.event("pause", &[]);
@@ -297,7 +297,7 @@ impl Monitor {
 
     pub(super) fn thaw(&mut self) -> Result<()> {
         self.paused_for = None;
-        self.running()?.cgroup.thaw()?;
+        self.running()?.place.cgroup.thaw()?;
         self.status.phase = Phase::Running;
         self.save();
         self.event("unpause", &[]);

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::bring_up;
-use crate::cgroup;
+use super::place;
 use crate::container::{Containers, Record, quota};
 use crate::dirs::Dirs;
 use crate::event;
@@ -16,7 +15,7 @@ use crate::volume::{self, Volumes};
 /// What was moved into the trash is deleted here, when nobody can see it any more.
 pub fn remove(dirs: &Dirs, record: &Record, volumes: bool) -> Result<()> {
     // Of a start that was cut off; usually there is none.
-    if let Err(error) = clear_cgroup(&bring_up::cgroup_path(record)) {
+    if let Err(error) = place::clear(record) {
         tracing::warn!("clean up: {error:#}");
     }
     if !record.host_config.storage_opt.is_empty()
@@ -32,17 +31,6 @@ pub fn remove(dirs: &Dirs, record: &Record, volumes: bool) -> Result<()> {
         remove_anonymous(dirs, record);
     }
     Ok(())
-}
-
-/// Ends every process in the cgroup and removes it; an empty path means that there was none yet.
-pub fn clear_cgroup(path: &str) -> Result<()> {
-    if path.is_empty() {
-        return Ok(());
-    }
-    let host = cgroup::layout::detect()?;
-    let cgroup = cgroup::open(&host, Path::new(path))?;
-    cgroup.kill_all()?;
-    cgroup.remove()
 }
 
 /// Removes the anonymous volumes of a container that is gone, unless others use them too.

@@ -21,7 +21,7 @@ use super::network::Networking;
 use super::peers::{Peers, Waits};
 use super::restart::{self, Backoff};
 use super::stdio::{Hub, Waiting};
-use super::{client, removal, scrub, signals, volumes};
+use super::{client, place, removal, scrub, signals, volumes};
 use crate::container::logs::Log;
 use crate::container::logs::identity::Identity;
 use crate::container::logs::options::Driver;
@@ -187,7 +187,7 @@ impl Monitor {
     /// Starts the program; on an error the status says why, and nothing of the start is left.
     fn bring_up(&mut self) -> Result<()> {
         // A crash from here on leaves a cgroup at most, and its path.
-        self.status.cgroup = bring_up::cgroup_path(&self.record);
+        self.status.cgroup = place::path(&self.record)?;
         self.status.boot_id = store::boot_id();
         let mounted = volumes::mount(&self.dirs, &self.record);
         let started = mounted
@@ -474,14 +474,14 @@ impl Monitor {
 
     /// Tears down a run whose first process has ended, and decides what comes next.
     fn ended(&mut self, status: ExitStatus) {
-        let Stage::Running(run) = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let Stage::Running(mut run) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return;
         };
         // A check that ends with the container says nothing of it.
         self.checks = Checks::default();
         self.hub.drain();
-        let oom_killed = run.cgroup.oom_kills() > 0;
-        end_all(&run);
+        let oom_killed = run.place.cgroup.oom_kills() > 0;
+        run.place.clear();
         for ended in self.execs.end_all(ExitStatus::killed(libc::SIGKILL)) {
             self.exec_ended(&ended);
         }
@@ -529,8 +529,8 @@ impl Monitor {
 
     /// Ends a run that nobody would know of.
     fn abandon(&mut self) {
-        if let Stage::Running(run) = std::mem::replace(&mut self.stage, Stage::Over) {
-            end_all(&run);
+        if let Stage::Running(mut run) = std::mem::replace(&mut self.stage, Stage::Over) {
+            run.place.clear();
         }
         volumes::release(&self.dirs, std::mem::take(&mut self.volumes));
     }
@@ -633,15 +633,6 @@ fn take_lock(containers: &Containers, id: &str) -> Result<Option<FileLock>> {
             return Ok(lock);
         }
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Ends all processes of a run and removes its cgroup.
-fn end_all(run: &Run) {
-    for step in [run.cgroup.kill_all(), run.cgroup.remove()] {
-        if let Err(error) = step {
-            tracing::warn!("clean up: {error:#}");
-        }
     }
 }
 

@@ -62,10 +62,7 @@ const KEYS: &[(&str, Treatment)] = &[
     ("dns", Honoured),
     ("dns-opts", Honoured),
     ("dns-search", Honoured),
-    (
-        "exec-opts",
-        Ignored("cgroups are made in the cgroup file system, without systemd"),
-    ),
+    ("exec-opts", Honoured),
     ("exec-root", Pointless),
     ("experimental", Pointless),
     ("features", Pointless),

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::docker::container::Ulimit;
@@ -187,6 +187,27 @@ pub struct AddressPool {
     pub size: u8,
 }
 
+/// Who makes the cgroups of containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupDriver {
+    /// We do, in the cgroup file system.
+    #[default]
+    Cgroupfs,
+    /// systemd does, a scope for each container.
+    Systemd,
+}
+
+impl CgroupDriver {
+    /// Returns the name that options and documents have for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CgroupDriver::Cgroupfs => "cgroupfs",
+            CgroupDriver::Systemd => "systemd",
+        }
+    }
+}
+
 impl Settings {
     /// Reads `file`, which must exist, or without it the first of the two default places that exists.
     ///
@@ -207,6 +228,19 @@ impl Settings {
     /// Returns whether what is configured comes from docker's own file.
     pub fn is_dockers(&self) -> bool {
         self.file.as_deref() == Some(Path::new(DOCKER_FILE))
+    }
+
+    /// Returns who makes the cgroups of containers.
+    pub fn cgroup_driver(&self) -> CgroupDriver {
+        let is_systemd = |option: &String| {
+            values::cgroup_driver(option)
+                .is_some_and(|driver| driver == CgroupDriver::Systemd.name())
+        };
+        if self.exec_opts.iter().any(is_systemd) {
+            CgroupDriver::Systemd
+        } else {
+            CgroupDriver::Cgroupfs
+        }
     }
 
     /// Refuses to make containers that would be less isolated than the file says.
@@ -398,8 +432,6 @@ fn classify(settings: &mut Settings, document: &Map<String, Value>) {
         };
         match keys::treatment(key) {
             _ if empty => {}
-            // This one asks for what is.
-            _ if key == "exec-opts" && settings.exec_opts == ["native.cgroupdriver=cgroupfs"] => {}
             None => {
                 let near = keys::nearest(key).map(|near| format!(" (is {near} meant?)"));
                 settings.ignored.push(format!(
@@ -484,12 +516,8 @@ mod tests {
         assert_eq!(settings.default_shm_size, Some(128 << 20));
         assert_eq!(settings.default_address_pools[0].size, 24);
         assert_eq!((settings.mtu, settings.icc), (1400, Some(false)));
-        assert_eq!(
-            settings.ignored,
-            [
-                "exec-opts has no effect: cgroups are made in the cgroup file system, without systemd"
-            ]
-        );
+        assert_eq!(settings.cgroup_driver(), CgroupDriver::Systemd);
+        assert_eq!(settings.ignored, Vec::<String>::new());
         assert!(settings.check_isolation().is_ok());
         assert_eq!(read(" \n").unwrap().registry_mirrors, Vec::<String>::new());
         assert!(read("\u{feff}{}").is_ok());
@@ -524,6 +552,11 @@ mod tests {
             "{\"registry-mirrors\": [1]}",
             "line 1, column 22: registry-mirrors must be a text in double quotes",
             "",
+        );
+        check(
+            r#"{"exec-opts": ["native.cgroupdriver=none"]}"#,
+            "line 1, column 16: native.cgroupdriver option none not supported",
+            "write \"cgroupfs\" or \"systemd\"",
         );
         check(
             "{\"mtu\": \"1500\"}",

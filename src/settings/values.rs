@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer};
 use serde_json::Value;
 
-use super::Settings;
+use super::{CgroupDriver, Settings};
 
 /// A value that cannot be.
 pub(super) struct Wrong {
@@ -125,7 +125,28 @@ pub(super) fn check(settings: &Settings) -> Result<(), Wrong> {
             ));
         }
     }
-    Ok(())
+    settings
+        .exec_opts
+        .iter()
+        .try_for_each(|option| exec_option(option))
+}
+
+fn exec_option(option: &str) -> Result<(), Wrong> {
+    let known = [CgroupDriver::Cgroupfs, CgroupDriver::Systemd].map(CgroupDriver::name);
+    match cgroup_driver(option) {
+        Some(driver) if !driver.is_empty() && !known.contains(&driver) => {
+            let what = format!("native.cgroupdriver option {driver} not supported");
+            let remedy = format!("write {:?} or {:?}", known[0], known[1]);
+            Err(wrong("exec-opts", option, what, &remedy))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the value of an option in `exec-opts` that says who makes cgroups; nothing for another option.
+pub(super) fn cgroup_driver(option: &str) -> Option<&str> {
+    let (name, value) = option.split_once('=')?;
+    (name.trim().eq_ignore_ascii_case("native.cgroupdriver")).then(|| value.trim())
 }
 
 fn wrong(key: &'static str, value: &str, what: String, remedy: &str) -> Wrong {

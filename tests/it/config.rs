@@ -44,22 +44,28 @@ fn what_has_no_effect_is_a_warning_of_info() {
 }
 
 #[test]
-fn what_is_so_anyway_is_no_warning() {
-    let sandbox = Sandbox::bare();
-    let check = |driver: &str, warning: &str| {
-        let options = format!(r#"{{"exec-opts": ["native.cgroupdriver={driver}"]}}"#);
-        sandbox.configure(&options);
+fn who_makes_cgroups_is_configured() {
+    let sandbox = Sandbox::new();
+    for driver in ["cgroupfs", "systemd"] {
+        sandbox.configure(&format!(
+            r#"{{"exec-opts": ["native.cgroupdriver={driver}"]}}"#
+        ));
         let ran = sandbox.aril(&["info", "--format", "{{.CgroupDriver}}"]);
-        assert_eq!(
-            (ran.out.as_str(), ran.err.as_str()),
-            ("cgroupfs\n", warning)
-        );
-    };
-    check("cgroupfs", "");
-    check(
-        "systemd",
-        "WARNING: exec-opts has no effect: cgroups are made in the cgroup file system, without systemd\n",
-    );
+        assert_eq!((ran.out, ran.err.as_str()), (format!("{driver}\n"), ""));
+    }
+    // Here no systemd runs.
+    let said = sandbox.fails(125, &["run", "--name", "box", "busybox", "true"]);
+    let why = "systemd not running on this host, cannot use systemd cgroups manager";
+    assert!(said.contains(why), "{said}");
+    assert!(said.contains("native.cgroupdriver=cgroupfs"), "{said}");
+    let said = sandbox.fails(1, &["create", "--cgroup-parent", "/box", "busybox"]);
+    let why = "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"";
+    assert!(said.contains(why), "{said}");
+    // A container keeps the driver that it was made with.
+    sandbox.configure("{}");
+    sandbox.fails(1, &["start", "box"]);
+    sandbox.ok(&["rm", "box"]);
+    sandbox.ok(&["run", "--rm", "busybox", "true"]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub use holder::Holder;
 use super::devices::systemd_rules;
 use super::layout::Host;
 use super::plan::Write;
-use super::{V1_UNLIMITED, v1, v2};
+use super::{Cgroup, V1_UNLIMITED, v1, v2};
 use crate::error;
 use crate::oci::runtime::resources::{DeviceRule, Resources};
 use bus::{Bus, Object, Refused};
@@ -53,6 +53,13 @@ pub struct Unit {
     pub name: String,
     /// Whether it is the user's own manager instead of the system's.
     pub user: bool,
+}
+
+impl Unit {
+    /// Returns the cgroup that systemd gives it, below what its manager has.
+    pub fn path(&self) -> Result<PathBuf> {
+        Ok(slice_path(&self.slice)?.join(&self.name))
+    }
 }
 
 /// Reads a cgroupsPath of the form `SLICE:PREFIX:NAME`; an empty one is a scope of the container's id.
@@ -121,8 +128,31 @@ fn slice_path(slice: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Starts the unit and takes over the cgroup that it has; both stay as long as the holder is there or another process lives
+/// in them.
+///
+/// Fails with `Conflict` if a unit of that name exists, and with `Unavailable` where systemd cannot be reached; what was made
+/// is taken away then.
+pub fn make(host: &Host, unit: &Unit, id: &str, resources: &Resources) -> Result<(Cgroup, Holder)> {
+    let holder = Holder::new()?;
+    let started = start(host, unit, id, resources, &holder);
+    match started.and_then(|path| super::adopt(host, &path, resources)) {
+        Ok(cgroup) => Ok((cgroup, holder)),
+        Err(error) => {
+            drop(holder);
+            // A unit of this name that exists already is somebody else's, and runs on.
+            if error::kind(&error) != Some(error::Kind::Conflict)
+                && let Err(left) = stop(unit)
+            {
+                tracing::warn!("stop unit {}: {left:#}", unit.name);
+            }
+            Err(error)
+        }
+    }
+}
+
 /// Starts the unit with process `holder` in it; returns its cgroup below the root of each hierarchy.
-pub fn start(
+fn start(
     host: &Host,
     unit: &Unit,
     id: &str,
@@ -144,7 +174,7 @@ pub fn start(
             )));
         }
     }
-    let expected = slice_path(&unit.slice)?.join(&unit.name);
+    let expected = unit.path()?;
     let path = holder.cgroup(host)?;
     // A manager of a user's own lies deeper; elsewhere it would not be the cgroup whose limits were set.
     if !path.ends_with(expected.strip_prefix("/").unwrap_or(&expected)) {
@@ -201,8 +231,8 @@ fn connect(unit: &Unit) -> Result<Bus> {
             error::unavailable(
                 "systemd not running on this host, cannot use systemd cgroups manager"
             ),
-            "let the caller use the driver cgroupfs: podman --cgroup-manager cgroupfs, SystemdCgroup = false for \
-             containerd, dockerd --exec-opt native.cgroupdriver=cgroupfs",
+            "let the caller use the driver cgroupfs: native.cgroupdriver=cgroupfs among exec-opts in daemon.json, podman \
+             --cgroup-manager cgroupfs, SystemdCgroup = false for containerd",
         ));
     }
     let address = given.unwrap_or_else(|| {

@@ -295,6 +295,7 @@ mod tests {
     use crate::docker::container::Ulimit;
     use crate::docker::container::{Config, HostConfig, NetworkingConfig};
     use crate::docker::inspect::MountPoint;
+    use crate::settings::CgroupDriver;
 
     fn facts() -> Facts {
         Facts {
@@ -340,6 +341,7 @@ mod tests {
             host_config,
             networking_config: NetworkingConfig::default(),
             mounts: Vec::new(),
+            cgroup_driver: CgroupDriver::default(),
         }
     }
 

@@ -9,11 +9,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::{Engine, lifecycle, machine, volumes};
+use crate::cgroup::{self, systemd};
 use crate::container::{Container, Record, Status, check, merge, spec};
 use crate::docker::container::{ContainerUpdate, HostConfig, Resources};
 use crate::monitor::control::Request;
-use crate::monitor::removal;
-use crate::{cgroup, error, event};
+use crate::monitor::{place, removal};
+use crate::{error, event};
 
 mod mounts;
 mod ports;
@@ -97,7 +98,7 @@ fn put_in_force(
     if other_ports {
         publish(next)?;
     }
-    let limited = apply(&status.cgroup, &now.host_config.resources, resources);
+    let limited = apply(now, &status.cgroup, resources);
     if other_ports
         && limited.is_err()
         && let Err(error) = publish(now)
@@ -178,8 +179,10 @@ fn merged(now: &HostConfig, asked: &ContainerUpdate, new: &Resources) -> Result<
     Ok(host)
 }
 
-/// Changes the limits of a cgroup; `old` is what it has, for a limit that the kernel takes only together with another.
-fn apply(path: &str, old: &Resources, new: &Resources) -> Result<()> {
+/// Changes the limits of the cgroup of a container that runs. What its record has is looked at for a limit that the kernel takes
+/// only together with another.
+fn apply(now: &Record, path: &str, new: &Resources) -> Result<()> {
+    let old = &now.host_config.resources;
     let mut wanted = spec::resources::limits(new, &spec::resources::Numbers::new());
     // v1 writes memory and swap in an order that depends on both, and v2 takes the swap without the memory.
     if let Some(memory) = &mut wanted.memory {
@@ -191,6 +194,9 @@ fn apply(path: &str, old: &Resources, new: &Resources) -> Result<()> {
         }
     }
     let host = cgroup::layout::detect()?;
+    if let Some(unit) = place::unit(now)? {
+        systemd::update(&host, &unit, &wanted)?;
+    }
     cgroup::open(&host, Path::new(path))?.update(&host, &wanted)
 }
 

@@ -182,7 +182,7 @@ pub fn update(root: &Path, id: &str, resources: &Resources) -> Result<()> {
         systemd::update(&host, unit, resources)?;
     }
     let cgroup = record.cgroup()?;
-    if cgroup.v1_directories().next().is_none() && cgroup.unified().is_none() {
+    if !cgroup.has_directories() {
         bail!(error::unavailable(
             "the container has no cgroup of its own that could be limited"
         ));

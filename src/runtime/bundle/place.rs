@@ -6,7 +6,6 @@ use anyhow::Result;
 
 use crate::cgroup::systemd::{self, Holder, Unit};
 use crate::cgroup::{self, Cgroup, layout};
-use crate::error;
 use crate::oci::runtime::Spec;
 use crate::oci::runtime::resources::{DeviceRule, Resources};
 
@@ -61,24 +60,13 @@ impl Place {
         let resources = resources(spec);
         let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str());
         let unit = systemd::unit(path.unwrap_or_default(), id)?;
-        let holder = Holder::new()?;
-        let started = systemd::start(&host, &unit, id, &resources, &holder);
-        match started.and_then(|path| cgroup::adopt(&host, &path, &resources)) {
-            Ok(cgroup) => Ok(Place {
-                path: cgroup.path().to_owned(),
-                cgroup: Some(cgroup),
-                unit: Some(unit),
-                holder: Some(holder),
-            }),
-            Err(error) => {
-                drop(holder);
-                // A unit of this name that exists already is somebody else's, and runs on.
-                if error::kind(&error) != Some(error::Kind::Conflict) {
-                    warn_of(systemd::stop(&unit));
-                }
-                Err(error)
-            }
-        }
+        let (cgroup, holder) = systemd::make(&host, &unit, id, &resources)?;
+        Ok(Place {
+            path: cgroup.path().to_owned(),
+            cgroup: Some(cgroup),
+            unit: Some(unit),
+            holder: Some(holder),
+        })
     }
 
     /// Takes it away again, whatever goes wrong: what is left is told.

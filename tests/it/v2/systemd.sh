@@ -112,11 +112,80 @@ check_a_name_that_is_taken() {
 
 # The engine makes its cgroups itself, beside systemd's.
 check_engine_beside_systemd() {
+  same "$(aril info -f '{{.CgroupDriver}}')" cgroupfs
   waiting beside -m 32m
   same "$(cat "$(group beside)/memory.max")" 33554432
   systemctl daemon-reload
   same "$(cat "$(group beside)/memory.max")" 33554432
   aril rm -f beside
+}
+
+# From here on systemd makes those of the engine, too.
+check_driver() {
+  mkdir -p /etc/aril
+  echo '{"exec-opts": ["native.cgroupdriver=systemd"]}' >/etc/aril/daemon.json
+  same "$(aril info -f '{{.CgroupDriver}}')" systemd
+}
+
+scope() { echo "aril-$(aril inspect -f '{{.Id}}' "$1").scope"; }
+
+check_scope_of_the_engine() {
+  waiting scoped -m 32m --pids-limit 20
+  name=$(scope scoped)
+  dir=/sys/fs/cgroup/system.slice/$name
+  same "$(cat "$dir/cgroup.procs")" "$(aril inspect -f '{{.State.Pid}}' scoped)"
+  same "$(systemctl show --property=MemoryMax "$name")" MemoryMax=33554432
+  same "$(aril exec scoped cat /proc/self/cgroup)" 0::/
+  aril update -m 48m --memory-swap 96m scoped
+  systemctl daemon-reload
+  same "$(cat "$dir/memory.max" "$dir/pids.max" | tr '\n' ' ')" "50331648 20 "
+  same "$(aril stats --no-stream --format '{{.MemUsage}}' scoped | sed 's,.* / ,,')" 48MiB
+  aril pause scoped
+  same "$(cat "$dir/cgroup.freeze")" 1
+  aril unpause scoped
+  for round in 1 2 3; do
+    aril restart -t 0 scoped
+    same "$(systemctl is-active "$name")" active
+  done
+  aril stop -t 0 scoped
+  refuse systemctl is-active "$name"
+  test ! -e "$dir"
+  aril rm scoped
+}
+
+check_parent_of_the_engine() {
+  waiting sliced --cgroup-parent checks-engine.slice
+  test -d "/sys/fs/cgroup/checks.slice/checks-engine.slice/$(scope sliced)"
+  aril rm -f sliced
+  for parent in /checks checks-.slice; do
+    refuse aril create --cgroup-parent $parent box true 2>/tmp/refused
+    grep 'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"' /tmp/refused
+  done
+}
+
+# What restarts again and again gets its scope each time.
+check_restarts_of_the_engine() {
+  aril run -d --network none --name again --restart on-failure:3 box false
+  ended() { [ "$(aril inspect -f '{{.RestartCount}} {{.State.Status}}' again)" = "3 exited" ]; }
+  until_true ended
+  same "$(aril inspect -f '{{.State.Error}}' again)" ""
+  aril rm again
+}
+
+# A container whose monitor is gone leaves nothing with systemd.
+check_killed_monitor() {
+  waiting orphan
+  name=$(scope orphan)
+  id=$(aril inspect -f '{{.Id}}' orphan)
+  for process in /proc/[0-9]*; do
+    case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
+      *monitor*"$id"*) kill -9 "${process#/proc/}" ;;
+    esac
+  done
+  ended() { [ "$(aril inspect -f '{{.State.Status}}' orphan)" = exited ]; }
+  until_true ended
+  aril rm orphan
+  refuse systemctl is-active "$name"
 }
 
 check_leftovers() {
