@@ -12,6 +12,8 @@ pub fn give_back() -> io::Result<()> {
     #[cfg(target_env = "gnu")]
     // SAFETY: the call works on memory that is free, under the allocator's own lock.
     let _: libc::c_int = unsafe { libc::malloc_trim(0) };
+    #[cfg(target_env = "musl")]
+    super::allocator::trim();
     for (start, bytes) in unchanged(&std::fs::read_to_string("/proc/self/smaps")?) {
         // SAFETY: the pages are mapped from a file, cannot be written, and none of them was, so they have what the file has,
         // and will have it when they are touched again; nobody unmaps them.

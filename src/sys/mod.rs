@@ -3,6 +3,8 @@
 //! One wrapper is one call: safe types in and out, no policy, no logging, no retry beyond what the call demands. What nix
 //! and rustix already wrap is called from where it is needed; here is what both lack, and what several parts share.
 
+#[cfg(target_env = "musl")]
+mod allocator;
 pub mod attributes;
 pub mod bpf;
 pub mod clone;
