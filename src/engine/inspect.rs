@@ -169,7 +169,7 @@ fn network_settings(container: &Container) -> NetworkSettings {
     let mode = record.host_config.network_mode.as_str();
     let mut networks = record.networking_config.endpoints_config.clone();
     networks.extend(network.endpoints.clone());
-    if matches!(mode, "host" | "none") {
+    if mode == "host" {
         networks.entry(mode.to_owned()).or_default();
     }
     let running = container.status.pid != 0;

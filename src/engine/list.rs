@@ -219,13 +219,10 @@ impl<'a> Wanted<'a> {
 /// Returns the names of a container's networks.
 pub fn networks(container: &Container) -> impl Iterator<Item = &str> {
     let record = &container.record;
+    let endpoints = &record.networking_config.endpoints_config;
     let mode = record.host_config.network_mode.as_str();
-    let first = Some(mode).filter(|mode| !mode.starts_with("container:"));
-    let more = record
-        .networking_config
-        .endpoints_config
-        .keys()
-        .map(String::as_str);
+    let first = Some(mode).filter(|mode| *mode == "host" || endpoints.contains_key(*mode));
+    let more = endpoints.keys().map(String::as_str);
     first
         .into_iter()
         .chain(more.filter(move |name| Some(*name) != first))

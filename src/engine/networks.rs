@@ -13,7 +13,7 @@ use crate::monitor::control::Request;
 use crate::monitor::removal;
 use crate::network::bridge::{self, Host};
 use crate::network::endpoint;
-use crate::network::record::{self, Driver, Record};
+use crate::network::record::{self, Driver, NONE, Record};
 use crate::{error, event};
 
 /// Completes the networks of a request to create a container: that of its mode is among them, each by its name.
@@ -37,7 +37,7 @@ pub fn complete(
         let name = network.map_or(name, |network| network.document.name);
         networking.endpoints_config.insert(name, settings);
     }
-    if matches!(mode.as_str(), "host" | "none") || mode.starts_with("container:") {
+    if mode == "host" || mode.starts_with("container:") {
         return Ok(());
     }
     host.network_mode = if record::is_predefined(&mode) {
@@ -223,20 +223,18 @@ pub fn connect(
     let network = engine.networks()?.resolve(network)?;
     let name = network.document.name.clone();
     let record = &container.record;
-    network.admit(&record.host_config.network_mode)?;
+    let endpoints = &record.networking_config.endpoints_config;
+    let others: Vec<&str> = endpoints.keys().map(String::as_str).collect();
+    network.admit(&record.host_config.network_mode, &others)?;
     endpoint::check(&name, Some(&network), &settings)?;
-    if record
-        .networking_config
-        .endpoints_config
-        .contains_key(&name)
-    {
+    if endpoints.contains_key(&name) {
         let why = format!(
             "endpoint with name {} already exists in network {name}",
             record.name
         );
         return Err(error::new(error::Kind::Forbidden, why));
     }
-    if container.status.phase.has_processes() {
+    if container.status.phase.has_processes() && name != NONE {
         let settings = Box::new(settings.clone());
         let network = name.clone();
         lifecycle::monitor(engine, &container)?.request(&Request::Connect { network, settings })?;
@@ -265,11 +263,8 @@ pub fn disconnect(engine: &Engine, network: &str, container: &str, force: bool) 
         Err(error) if force && error::is(&error, error::Kind::NotFound) => network.to_owned(),
         Err(error) => return Err(error),
     };
-    let mode = record.host_config.network_mode.as_str();
-    if name == mode && ["host", "none"].contains(&mode) {
-        let why = format!(
-            "cannot disconnect container from {mode} network - container was created in {mode} network mode"
-        );
+    if name == "host" && record.host_config.network_mode == name {
+        let why = "cannot disconnect container from host network - container was created in host network mode";
         return Err(error::new(error::Kind::Forbidden, why));
     }
     if !record
@@ -285,7 +280,7 @@ pub fn disconnect(engine: &Engine, network: &str, container: &str, force: bool) 
         );
         return Err(error::new(error::Kind::Forbidden, why));
     }
-    if container.status.phase.has_processes() {
+    if container.status.phase.has_processes() && name != NONE {
         let network = name.clone();
         lifecycle::monitor(engine, &container)?.request(&Request::Disconnect { network })?;
     }

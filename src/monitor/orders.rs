@@ -84,8 +84,8 @@ impl Monitor {
 
     fn connect(&mut self, network: &str, settings: &EndpointSettings) -> Result<()> {
         self.running()?;
-        let (dirs, record) = (&self.dirs, &self.record);
-        self.network.connect(dirs, record, network, settings)?;
+        let (dirs, container) = (&self.dirs, (&self.record, self.status.pid));
+        self.network.connect(dirs, container, network, settings)?;
         self.network_changed();
         Ok(())
     }

@@ -23,6 +23,8 @@ use crate::store::{self, Durability, FileLock, Records};
 const RECORD: &str = "network.json";
 /// The name of the network of containers that ask for none.
 pub const DEFAULT: &str = "bridge";
+/// The network that is none: who is in it is in no other.
+pub const NONE: &str = "none";
 /// The name of its bridge.
 pub const OPTION_NAME: &str = "com.docker.network.bridge.name";
 /// Whether containers may talk to each other.
@@ -93,17 +95,18 @@ impl Record {
         }
     }
 
-    /// Refuses a container whose own network is by `mode`, if it cannot be in this network as well; in docker's words.
+    /// Refuses a container whose own network is by `mode`, if it cannot be in this network as well as in `others`; in docker's
+    /// words.
     ///
     /// Errors are of kind `Forbidden`.
-    pub fn admit(&self, mode: &str) -> Result<()> {
+    pub fn admit(&self, mode: &str, others: &[&str]) -> Result<()> {
         let why = if self.document.config_only {
             "cannot create endpoint on configuration-only network"
         } else if mode == "host" || mode.starts_with("container:") {
             "container sharing network namespace with another container or host cannot be connected to any other network"
         } else if self.driver() == Driver::Host {
             "cannot connect container to host network - container must be created in host network mode"
-        } else if mode == "none" || self.driver() == Driver::Null {
+        } else if others.contains(&NONE) || (self.driver() == Driver::Null && !others.is_empty()) {
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         } else {
             return Ok(());

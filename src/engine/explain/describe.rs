@@ -7,7 +7,7 @@ use crate::container::Record;
 use crate::container::security::{self, SeccompChoice};
 use crate::docker::container::PortBinding;
 use crate::network::firewall;
-use crate::network::ports;
+use crate::network::{ports, record};
 use crate::oci::runtime::linux::{Linux, NamespaceKind};
 use crate::oci::runtime::resources::{DeviceRule, Resources};
 use crate::oci::runtime::{Mount, Process, Spec};
@@ -368,7 +368,8 @@ fn devices(linux: &Linux) -> Vec<Entry> {
 fn network(record: &Record) -> Result<Vec<Entry>> {
     let host = &record.host_config;
     let mut entries = vec![entry(NETWORK, "mode", host.network_mode.clone())];
-    for (name, settings) in &record.networking_config.endpoints_config {
+    let endpoints = record.networking_config.endpoints_config.iter();
+    for (name, settings) in endpoints.filter(|(name, _)| *name != record::NONE) {
         let asked = settings
             .ipam_config
             .as_ref()

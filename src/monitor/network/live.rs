@@ -19,11 +19,11 @@ use crate::network::ports::{self, Binding, Protocol};
 use crate::network::record::{Defaults, Networks};
 
 impl Networking {
-    /// Joins a network.
+    /// Joins a network; `pid` is the container's first process.
     pub fn connect(
         &mut self,
         dirs: &Dirs,
-        record: &Record,
+        (record, pid): (&Record, i32),
         network: &str,
         settings: &EndpointSettings,
     ) -> Result<()> {
@@ -35,6 +35,11 @@ impl Networking {
                 record.name
             );
             return Err(error::new(error::Kind::Forbidden, why));
+        }
+        if self.inside.is_none() {
+            // It was in no network so far.
+            self.open(dirs, record, pid)?;
+            self.names = super::own_names(record);
         }
         let (Some(host), Some(inside)) = (&self.host, &self.inside) else {
             return Err(error::conflict("the container has no network of its own"));

@@ -29,7 +29,7 @@ use crate::network::lease;
 use crate::network::netlink::{conntrack, is_refused, nft, route};
 use crate::network::ports::{self, Binding, Protocol};
 use crate::network::proxy::{Forward, Proxy};
-use crate::network::record::{DEFAULT, Defaults, Networks};
+use crate::network::record::{DEFAULT, Defaults, NONE, Networks};
 
 mod conflict;
 mod heal;
@@ -81,10 +81,12 @@ pub fn clean_up(dirs: &Dirs, record: &Record, status: &NetworkStatus) -> Result<
     Ok(())
 }
 
-/// Returns whether a container has a network namespace of its own with interfaces in it.
+/// Returns whether a container has a network namespace of its own, and may have interfaces in it.
 fn has_endpoints(record: &Record) -> bool {
     let mode = record.host_config.network_mode.as_str();
-    !matches!(mode, "host" | "none")
+    let endpoints = &record.networking_config.endpoints_config;
+    mode != "host"
+        && !endpoints.contains_key(NONE)
         && !mode.starts_with("container:")
         && !record.config.network_disabled
 }
@@ -92,13 +94,22 @@ fn has_endpoints(record: &Record) -> bool {
 /// Refuses networks that a container cannot be in beside that of its mode.
 fn admit(dirs: &Dirs, record: &Record) -> Result<()> {
     let mode = &record.host_config.network_mode;
-    let names = record.networking_config.endpoints_config.keys();
     // One whose network another container's is gets that one's, whatever else it asks for, as with docker.
-    let mut more = names.filter(|name| *name != mode && !mode.starts_with("container:"));
-    more.try_for_each(|name| {
+    if mode.starts_with("container:") {
+        return Ok(());
+    }
+    let endpoints = &record.networking_config.endpoints_config;
+    let names: Vec<&str> = endpoints.keys().map(String::as_str).collect();
+    for name in names.iter().filter(|name| **name != mode) {
         let network = Networks::new(dirs, Defaults::default()).resolve(name)?;
-        network.admit(mode)
-    })
+        let others: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|other| other != name)
+            .collect();
+        network.admit(mode, &others)?;
+    }
+    Ok(())
 }
 
 /// Returns the networks that a container joins, with what is asked of each: first that of its mode, then by name.
@@ -165,7 +176,7 @@ impl Networking {
         for (name, settings) in &wanted(record) {
             let network = networks.resolve(name)?;
             if network.document.config_only {
-                network.admit(name)?;
+                network.admit(name, &[])?;
             }
             let member = Member {
                 id: &record.id,
@@ -223,34 +234,38 @@ impl Networking {
     }
 
     fn attach_all(&mut self, dirs: &Dirs, record: &Record, pid: i32) -> Result<()> {
-        let asked = record.host_config.sysctls.keys();
-        let without_ipv6 = !self.has_ipv6()
-            && !asked
-                .into_iter()
-                .any(|name| name.starts_with("net.ipv6.conf"));
-        let inside = Inside::open(pid, without_ipv6)?;
-        let host = self
-            .host
-            .as_ref()
-            .context("the host's network is not open")?;
+        self.open(dirs, record, pid)?;
+        let (Some(host), Some(inside)) = (&self.host, &self.inside) else {
+            return Ok(());
+        };
         for endpoint in &self.endpoints {
-            endpoint::attach(host, &inside, endpoint)?;
+            endpoint::attach(host, inside, endpoint)?;
         }
-        self.inside = Some(inside);
         self.set_ways_out()?;
         self.publish(record)?;
         self.start_resolver(dirs, record)?;
-        match heal::Watch::new(dirs) {
-            Ok(watch) => self.watch = Some(watch),
-            // All else works without.
-            Err(error) => tracing::warn!("{error:#}"),
-        }
         self.tell_names(dirs, record)?;
         let (Some(host), Some(inside)) = (&self.host, &self.inside) else {
             return Ok(());
         };
         for endpoint in &self.endpoints {
             endpoint::wait_for_carrier(host, inside, endpoint)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the networks of the host and of the container, whose first process is `pid`, and watches the host's.
+    fn open(&mut self, dirs: &Dirs, record: &Record, pid: i32) -> Result<()> {
+        if self.host.is_none() {
+            self.host = Some(Host::open()?);
+        }
+        let mut asked = record.host_config.sysctls.keys();
+        let asks_for_ipv6 = asked.any(|name| name.starts_with("net.ipv6.conf"));
+        self.inside = Some(Inside::open(pid, !self.has_ipv6() && !asks_for_ipv6)?);
+        match heal::Watch::new(dirs) {
+            Ok(watch) => self.watch = Some(watch),
+            // All else works without.
+            Err(error) => tracing::warn!("{error:#}"),
         }
         Ok(())
     }
