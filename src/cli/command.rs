@@ -102,8 +102,8 @@ pub struct Globals {
     pub config: Option<PathBuf>,
     /// The engine's daemon.json; `None` means the first of its default places that exists.
     pub config_file: Option<PathBuf>,
-    /// Whether neither an option nor a variable says which engine is meant, so that the client's configuration may.
-    pub engine_is_default: bool,
+    /// The context that an option or a variable names; nothing if the client's configuration may say it.
+    pub context: Option<String>,
     /// Whether the log goes to stderr.
     pub debug: bool,
     /// What to log: `debug`, `info`, `warn`, `error` or `fatal`.

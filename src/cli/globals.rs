@@ -78,12 +78,15 @@ pub const PROGRAM: Spec = Spec {
     ..spec("", GlobalArgs::augment_args)
 };
 
+/// The context that is this machine.
+pub const DEFAULT_CONTEXT: &str = "default";
+
 /// How to look up a variable.
 pub type LookUp<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Returns what the options mean, with the variables that stand for them.
 ///
-/// Errors are of kind `Invalid`: another engine is meant, a context that is not there, a level that is none.
+/// Errors are of kind `Invalid`: another engine is meant, a level that is none.
 pub fn globals(arguments: &GlobalArgs, look_up: LookUp<'_>) -> Result<Globals> {
     let variable = |name: &str| look_up(name).filter(|value| !value.is_empty());
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
@@ -97,18 +100,17 @@ pub fn globals(arguments: &GlobalArgs, look_up: LookUp<'_>) -> Result<Globals> {
         )));
     }
     let context = given(&arguments.context);
-    let host = given(&arguments.host).or_else(|| variable("DOCKER_HOST"));
+    let host = given(&arguments.host);
+    if context.is_some() && host.is_some() {
+        let why = "conflicting options: cannot specify both --host and --context";
+        return Err(error::invalid(why));
+    }
+    let host = host.or_else(|| variable("DOCKER_HOST"));
     // docker's client takes the context of the environment only if nothing names a host.
     let context = context.or_else(|| match host {
         None => variable("DOCKER_CONTEXT"),
-        Some(_) => None,
+        Some(_) => Some(DEFAULT_CONTEXT.to_owned()),
     });
-    let engine_is_default = context.is_none() && host.is_none();
-    if let Some(context) = context.filter(|context| context != "default") {
-        let why = format!("context {context:?}: context not found");
-        let hint = "aril has no contexts: it runs containers on this machine itself";
-        return Err(error::with_hint(error::not_found(why), hint));
-    }
     if let Some(host) = host {
         check_host(&host)?;
     }
@@ -131,7 +133,7 @@ pub fn globals(arguments: &GlobalArgs, look_up: LookUp<'_>) -> Result<Globals> {
             .clone()
             .or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from)),
         config_file: given_path(&arguments.config_file, "ARIL_CONFIG_FILE"),
-        engine_is_default,
+        context,
         debug: arguments.debug,
         log_level: arguments.log_level.clone(),
         root_is_default: root.is_none(),

@@ -381,11 +381,11 @@ mod tests {
             "--root x version",
             "1: the folder \"x\" is not an absolute path",
         );
+        check("-c other version", "run: docker version");
         check(
-            "-c other version",
-            "1: context \"other\": context not found",
+            "-c default -H unix:///x version",
+            "1: conflicting options: cannot specify both --host and --context",
         );
-        check("-c default -H unix:///x version", "run: docker version");
         check(
             "-H tcp://x:1 version",
             "1: cannot connect to tcp://x:1: aril runs containers on this machine only",

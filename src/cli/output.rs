@@ -93,6 +93,16 @@ pub fn warn(warnings: &[String]) {
     }
 }
 
+/// Writes `text` to stdout as [`out`] does, but a reader that has left is none of this process's concern: docker's `run` takes
+/// all signals on itself.
+pub fn to_whom_it_concerns(text: &str) -> Result<()> {
+    let mut stdout = io::stdout();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    unread(written).map(drop)
+}
+
 /// Makes a reader that has left a success, but false.
 fn unread(written: io::Result<()>) -> Result<bool> {
     match written {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::command::Context;
+use super::globals::DEFAULT_CONTEXT;
 use super::output;
 use crate::error;
 use crate::registry::credentials::{self, Store};
@@ -23,21 +24,23 @@ fn store(context: &Context) -> Store {
     Store::open(context.globals.config.as_deref(), &variable)
 }
 
-/// The context that is this machine.
-pub const DEFAULT_CONTEXT: &str = "default";
 const CURRENT_CONTEXT: &str = "currentContext";
 
-/// Returns the context that config.json names, if docker's client would heed it; nothing for the default one.
+/// Returns the context that is meant: by the call, the environment or config.json; nothing for the default one.
 ///
-/// Under its own name the program is not that client, and knows no contexts.
+/// Under its own name the program is not docker's client, for which config.json has one.
 pub fn current_context(context: &Context) -> Option<String> {
-    if !context.face.is_docker() || !context.globals.engine_is_default {
-        return None;
-    }
-    // What is wrong with the file, those tell who need more of it.
-    let document = document(context).ok()?;
-    let name = document.get(CURRENT_CONTEXT)?.as_str()?;
-    (!["", DEFAULT_CONTEXT].contains(&name)).then(|| name.to_owned())
+    let configured = || {
+        // What is wrong with the file, those tell who need more of it.
+        let document = document(context).ok()?;
+        Some(document.get(CURRENT_CONTEXT)?.as_str()?.to_owned())
+    };
+    let name = match &context.globals.context {
+        Some(name) => Some(name.clone()),
+        None if context.face.is_docker() => configured(),
+        None => None,
+    };
+    name.filter(|name| !["", DEFAULT_CONTEXT].contains(&name.as_str()))
 }
 
 /// Makes the default context the one of config.json.

@@ -11,6 +11,7 @@ use crate::cli::face::{Face, Failed};
 use crate::cli::format;
 use crate::cli::output;
 use crate::cli::template::{self, Template};
+use crate::cli::verbs::check_context;
 use crate::docker::info::ClientInfo;
 use crate::docker::system::{API_VERSION, DOCKER_VERSION, MIN_API_VERSION, Version};
 use crate::error;
@@ -42,8 +43,9 @@ struct Client {
 }
 
 /// Prints the version.
-pub fn run(_context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
+pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: FormatArgs = command::arguments(matches)?;
+    check_context(context)?;
     let asked = std::env::var("DOCKER_API_VERSION").ok();
     let info = info(asked.filter(|asked| !asked.is_empty()));
     let text = match arguments.format.as_str() {

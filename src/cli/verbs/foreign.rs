@@ -10,6 +10,8 @@ use crate::cli::command::{self, Arguments, Context, Spec};
 use crate::cli::commands::{Names, spec};
 use crate::cli::face::Failed;
 use crate::cli::format::{self, List};
+use crate::cli::globals::DEFAULT_CONTEXT;
+use crate::cli::human::text::ellipsis;
 use crate::cli::template::value::{Column, Value};
 use crate::cli::{output, preferences};
 use crate::oci::digest::sha256;
@@ -18,8 +20,10 @@ use crate::{cli::inspector::Inspector, error};
 /// What docker says of checkpoints where they are not turned on.
 pub const ONLY_EXPERIMENTAL: &str =
     "is only supported on a Docker daemon with experimental features enabled";
-const DEFAULT: &str = preferences::DEFAULT_CONTEXT;
+const DEFAULT: &str = DEFAULT_CONTEXT;
 const DESCRIPTION: &str = "Current DOCKER_HOST based configuration";
+/// An error in a table is cut after so many columns.
+const ERROR_WIDTH: usize = 45;
 /// Where clients look for an engine that nobody has told them about.
 const ENDPOINT: &str = "unix:///var/run/docker.sock";
 
@@ -143,10 +147,15 @@ pub fn context(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
         ("", _) => overview(context),
         ("ls" | "list", []) => {
             let format = CONTEXTS.format(&asked, quiet)?;
-            let text = [DESCRIPTION, ENDPOINT, "", DEFAULT].map(Value::string);
-            let values = [Value::Bool(true)].into_iter().chain(text).collect();
-            let row = format::row(&CONTEXTS, "*formatter.clientContextContext", None, values);
-            output::out(&format.render(CONTEXTS.columns, &[row])?)?;
+            let other = preferences::current_context(context);
+            let mut rows = vec![row(other.is_none(), [DESCRIPTION, ENDPOINT, "", DEFAULT])];
+            if let Some(name) = &other {
+                let why = ellipsis(&not_found(context, name), ERROR_WIDTH);
+                rows.push(row(true, ["", "", &why, name]));
+                rows.sort_by_key(|(name, _)| name.clone());
+            }
+            let rows: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
+            output::out(&format.render(CONTEXTS.columns, &rows)?)?;
             Ok(0)
         }
         ("show", []) => {
@@ -172,6 +181,14 @@ pub fn context(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Fail
     }
 }
 
+/// Returns the row of a context, and its name.
+fn row(is_current: bool, texts: [&str; 4]) -> (String, Value) {
+    let values = [Value::Bool(is_current)].into_iter();
+    let values = values.chain(texts.map(Value::string)).collect();
+    let row = format::row(&CONTEXTS, "*formatter.clientContextContext", None, values);
+    (texts[3].to_owned(), row)
+}
+
 /// What a group prints that is called without a command of it.
 fn overview(context: &Context) -> Result<u8, Failed> {
     done(output::out(&format!("Usage:  {} COMMAND\n", context.path)))
@@ -189,7 +206,10 @@ fn refuse(why: String) -> Result<u8, Failed> {
 pub(super) fn unresolved(context: &Context, name: &str) -> Failed {
     let why = not_found(context, name);
     let why = format!("Failed to initialize: unable to resolve docker endpoint: {why}");
-    let hint = format!("{} context use default", context.face.name);
+    let hint = match &context.globals.context {
+        Some(_) => "aril has no contexts: it runs containers on this machine itself".to_owned(),
+        None => format!("{} context use default", context.face.name),
+    };
     Failed::from(error::with_hint(error::not_found(why), hint))
 }
 

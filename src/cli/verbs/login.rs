@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
 
-use super::client;
+use super::{check_context, client};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::registry::{LoginArgs, LogoutArgs};
 use crate::cli::face::Failed;
@@ -31,6 +31,7 @@ pub fn login(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed
     if arguments.password_stdin {
         password = Some(from_stdin()?).filter(|password| !password.expose().is_empty());
     }
+    check_context(context)?;
     let engine = client(context);
     let access = registries::access(&engine)?;
     warn_of_environment(&access);

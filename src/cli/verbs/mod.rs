@@ -51,10 +51,7 @@ use crate::{error, settings};
 
 /// Returns the engine over the state that the call names.
 pub(crate) fn engine(context: &Context) -> Result<Engine, Failed> {
-    if let Some(name) = preferences::current_context(context) {
-        // What is meant for another machine must not be done on this one.
-        return Err(foreign::unresolved(context, &name));
-    }
+    check_context(context)?;
     if !rustix::process::geteuid().is_root() {
         let why = "containers, and what is kept of them, need root";
         let error = error::new(error::Kind::Forbidden, why);
@@ -75,6 +72,14 @@ pub(crate) fn engine(context: &Context) -> Result<Engine, Failed> {
         |root| Dirs::new(root, globals.dirs.run()),
     );
     Ok(configured(context, Engine::open(dirs)?))
+}
+
+/// Refuses what is meant for another machine: it must not be done on this one.
+pub(crate) fn check_context(context: &Context) -> Result<(), Failed> {
+    match preferences::current_context(context) {
+        Some(name) => Err(foreign::unresolved(context, &name)),
+        None => Ok(()),
+    }
 }
 
 /// Returns an engine for what only asks registries and reads the user's config.json: it needs neither root nor a store.

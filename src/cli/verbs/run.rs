@@ -88,7 +88,7 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         let started = lifecycle::start(&engine, &made, None);
         settling.wait().map_err(failed_start)?;
         // Also of one that could not be started, which is still there.
-        output::out(&format!("{id}\n"))?;
+        output::to_whom_it_concerns(&format!("{id}\n"))?;
         started.map_err(failed_start)?;
         return Ok(0);
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{client, filters};
+use super::{check_context, client, filters};
 use crate::cli::command::{self, Context};
 use crate::cli::commands::lists::SearchArgs;
 use crate::cli::face::Failed;
@@ -14,6 +14,7 @@ use crate::engine::{registries, search};
 pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let arguments: SearchArgs = command::arguments(matches)?;
     let format = rows::LIST.format(&arguments.format, false)?;
+    check_context(context)?;
     let engine = client(context);
     let access = registries::access(&engine)?;
     let filters = filters(&arguments.filter.filter)?;

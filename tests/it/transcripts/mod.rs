@@ -44,6 +44,7 @@ files! {
     refusals
     networks
     connections
+    contexts
     volumes
     states
     restarts
