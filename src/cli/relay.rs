@@ -15,7 +15,6 @@ use rustix::termios::{
 };
 
 use crate::oci::runtime::ConsoleSize;
-use crate::runtime::Process;
 use crate::sys::signal::send_signal;
 
 /// Signals of the caller, received instead of obeyed.
@@ -43,13 +42,17 @@ pub(super) fn terminal_size() -> Option<ConsoleSize> {
     })
 }
 
-/// Waits until the process has ended, passing on signals, and input and output if it has a terminal; returns its exit
-/// status: its code, or 128 and the number of the signal that killed it.
-pub(super) fn accompany(process: &Process, signals: &Signals) -> Result<u8> {
-    let mut relay = process.terminal.as_ref().map(Relay::new).transpose()?;
+/// Waits until a process of ours has ended, passing on signals, and input and output if it has a terminal, whose master side
+/// is given; returns its exit status: its code, or 128 and the number of the signal that killed it.
+pub(super) fn accompany(
+    pidfd: BorrowedFd<'_>,
+    terminal: Option<&OwnedFd>,
+    signals: &Signals,
+) -> Result<u8> {
+    let mut relay = terminal.map(Relay::new).transpose()?;
     loop {
         let mut waiting = vec![
-            PollFd::from_borrowed_fd(process.pidfd.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.0.as_fd(), PollFlags::IN),
         ];
         if let Some(relay) = &relay {
@@ -62,7 +65,7 @@ pub(super) fn accompany(process: &Process, signals: &Signals) -> Result<u8> {
         let ready: Vec<bool> = waiting.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(waiting);
         if ready[1] {
-            pass_on(process, signals, relay.as_ref())?;
+            pass_on(pidfd, signals, relay.as_ref())?;
         }
         if let Some(relay) = &mut relay {
             relay.carry(&ready[2..])?;
@@ -71,18 +74,18 @@ pub(super) fn accompany(process: &Process, signals: &Signals) -> Result<u8> {
             if let Some(relay) = &mut relay {
                 relay.drain()?;
             }
-            return status(process);
+            return status(pidfd);
         }
     }
 }
 
-fn pass_on(process: &Process, signals: &Signals, relay: Option<&Relay<'_>>) -> Result<()> {
+fn pass_on(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>) -> Result<()> {
     while let Some(received) = signals.0.read_signal().context("receive a signal")? {
         let signal = i32::try_from(received.ssi_signo).unwrap_or(0);
         match (signal, relay) {
             (libc::SIGCHLD, _) => {}
             (libc::SIGWINCH, Some(relay)) => relay.resize(),
-            _ => match send_signal(process.pidfd.as_fd(), signal) {
+            _ => match send_signal(pidfd, signal) {
                 Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
                     return Err(error).with_context(|| format!("pass on signal {signal}"));
                 }
@@ -93,8 +96,8 @@ fn pass_on(process: &Process, signals: &Signals, relay: Option<&Relay<'_>>) -> R
     Ok(())
 }
 
-fn status(process: &Process) -> Result<u8> {
-    let wait = || waitid(WaitId::PidFd(process.pidfd.as_fd()), WaitIdOptions::EXITED);
+fn status(pidfd: BorrowedFd<'_>) -> Result<u8> {
+    let wait = || waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
     let status = rustix::io::retry_on_intr(wait)
         .context("wait for the container")?
         .context("the container's process has no status")?;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::Pid;
 
 use super::args::{Cli, Create, Exec, Run};
 use super::named;
@@ -15,7 +16,7 @@ use crate::cli::relay::{Signals, accompany, terminal_size};
 use crate::error;
 use crate::oci::runtime as document;
 use crate::runtime::bundle::{self, Bundle, BundleOptions, Cgroups};
-use crate::runtime::{ExecOptions, Process, Stdio};
+use crate::runtime::{ExecOptions, Stdio};
 use crate::sys::{fdpass, process as kernel};
 
 fn options<'a>(
@@ -26,13 +27,7 @@ fn options<'a>(
 ) -> BundleOptions<'a> {
     BundleOptions {
         root: &cli.root,
-        cgroups: if cli.systemd_cgroup {
-            Cgroups::Systemd
-        } else {
-            Cgroups::Files {
-                optional: may_lack_cgroups(cli.rootless.as_deref()),
-            }
-        },
+        cgroups: cgroups(cli),
         id: &create.id,
         stdio,
         init: create.init,
@@ -41,6 +36,17 @@ fn options<'a>(
         keep_keyring: create.no_new_keyring,
         no_pivot: create.no_pivot,
         notifies: notifies(),
+    }
+}
+
+/// Returns who makes the cgroups.
+pub(super) fn cgroups(cli: &Cli) -> Cgroups {
+    if cli.systemd_cgroup {
+        Cgroups::Systemd
+    } else {
+        Cgroups::Files {
+            optional: may_lack_cgroups(cli.rootless.as_deref()),
+        }
     }
 }
 
@@ -54,7 +60,7 @@ fn may_lack_cgroups(rootless: Option<&str>) -> bool {
 }
 
 /// Whether a service manager waits for the container to be ready (sd_notify(3)).
-fn notifies() -> bool {
+pub(super) fn notifies() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
 }
 
@@ -77,7 +83,11 @@ fn take_sockets(process: &mut document::Process) -> u32 {
 }
 
 /// Whether the process gets a terminal, with the checks of runc on what goes with one.
-fn terminal(process: &document::Process, socket: Option<&PathBuf>, detach: bool) -> Result<bool> {
+pub(super) fn terminal(
+    process: &document::Process,
+    socket: Option<&PathBuf>,
+    detach: bool,
+) -> Result<bool> {
     let terminal = process.terminal;
     if terminal && detach && socket.is_none() {
         bail!(error::invalid(
@@ -126,7 +136,7 @@ pub(super) fn create(cli: &Cli, create: &Create) -> Result<()> {
     let created = bundle::create_from_bundle(bundle, options(cli, create, preserved, stdio))
         .context("unable to start container process")?;
     hand_over(
-        &created,
+        (created.pid, created.terminal.as_ref()),
         create.console_socket.as_deref(),
         create.pid_file.as_deref(),
     )
@@ -176,7 +186,7 @@ pub(super) fn run_container(cli: &Cli, run: &Run) -> Result<u8> {
     let created =
         bundle::create_from_bundle(bundle, options).context("unable to start container process")?;
     hand_over(
-        &created,
+        (created.pid, created.terminal.as_ref()),
         create.console_socket.as_deref(),
         create.pid_file.as_deref(),
     )?;
@@ -186,7 +196,7 @@ pub(super) fn run_container(cli: &Cli, run: &Run) -> Result<u8> {
     let Some(signals) = signals else {
         return Ok(0);
     };
-    let code = accompany(&created, &signals);
+    let code = accompany(created.pidfd.as_fd(), created.terminal.as_ref(), &signals);
     if !run.keep {
         bundle::delete(&cli.root, &create.id, true)?;
     }
@@ -194,8 +204,12 @@ pub(super) fn run_container(cli: &Cli, run: &Run) -> Result<u8> {
 }
 
 /// Gives away the terminal and writes the pid file.
-fn hand_over(process: &Process, socket: Option<&Path>, pid_file: Option<&Path>) -> Result<()> {
-    if let (Some(socket), Some(terminal)) = (socket, &process.terminal) {
+pub(super) fn hand_over(
+    (pid, terminal): (Pid, Option<&OwnedFd>),
+    socket: Option<&Path>,
+    pid_file: Option<&Path>,
+) -> Result<()> {
+    if let (Some(socket), Some(terminal)) = (socket, terminal) {
         let send = || -> io::Result<()> {
             let stream = UnixStream::connect(socket)?;
             fdpass::send(stream.as_fd(), b"/dev/ptmx", &[terminal.as_fd()])
@@ -206,7 +220,7 @@ fn hand_over(process: &Process, socket: Option<&Path>, pid_file: Option<&Path>) 
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let new = file.with_file_name(format!(".{name}"));
         let write = || -> io::Result<()> {
-            fs::write(&new, process.pid.as_raw_nonzero().to_string())?;
+            fs::write(&new, pid.as_raw_nonzero().to_string())?;
             fs::rename(&new, file)
         };
         write().with_context(|| format!("write {}", file.display()))?;
@@ -244,12 +258,12 @@ pub(super) fn exec(root: &Path, exec: &Exec) -> Result<u8> {
         })
         .context("exec failed: unable to start container process")?;
     hand_over(
-        &joined,
+        (joined.pid, joined.terminal.as_ref()),
         exec.console_socket.as_deref(),
         exec.pid_file.as_deref(),
     )?;
     match signals {
-        Some(signals) => accompany(&joined, &signals),
+        Some(signals) => accompany(joined.pidfd.as_fd(), joined.terminal.as_ref(), &signals),
         None => Ok(0),
     }
 }
