@@ -119,17 +119,49 @@ pub(super) fn redirect(streams: [BorrowedFd<'_>; 3]) -> Result<(), Failure> {
     redirect().or_fail(|| "redirect the standard streams".to_owned())
 }
 
+fn is_null(found: &rustix::fs::Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
+        && found.st_rdev == rustix::fs::makedev(1, 3)
+}
+
+/// Opens /dev/null of the present root; whatever else the name may be by now is not waited for, and not taken.
+fn open_null() -> io::Result<OwnedFd> {
+    let flags =
+        OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", flags, Mode::empty())?;
+    if !is_null(&rustix::fs::fstat(&null)?) {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    rustix::fs::fcntl_setfl(&null, OFlags::empty())?;
+    Ok(null)
+}
+
 /// Gives pipes, sockets and the container's terminal on the standard streams to user `uid`, who may want to open them
-/// anew by /dev/stdout. Files and terminals of the host keep their owner.
+/// anew by /dev/stdout. Files and terminals of the host keep their owner; its /dev/null is exchanged for the container's, since
+/// a stream that is on a mount of the host cannot be saved by a checkpoint.
 pub(super) fn own_streams(uid: u32, has_terminal: bool) {
-    for stream in [
+    let mut null = None;
+    for (number, stream) in [
         rustix::stdio::stdin(),
         rustix::stdio::stdout(),
         rustix::stdio::stderr(),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let Ok(found) = rustix::fs::fstat(stream) else {
             continue;
         };
+        if is_null(&found) {
+            let null = null.get_or_insert_with(open_null);
+            // Best effort: a container need not have one.
+            if let Ok(null) = null
+                && let Err(error) = to_standard_stream(null.as_fd(), number)
+            {
+                tracing::trace!("exchange standard stream {number}: {error}");
+            }
+            continue;
+        }
         let ours = match FileType::from_raw_mode(found.st_mode) {
             FileType::Fifo | FileType::Socket => true,
             FileType::CharacterDevice => has_terminal,

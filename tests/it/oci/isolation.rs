@@ -387,3 +387,21 @@ fn memory_comes_from_the_nodes_of_the_policy() {
         .run()
         .fails(1, "invalid memory policy mode \"MPOL_BEST\"");
 }
+
+/// What is on a mount of the host cannot be saved.
+#[test]
+fn dev_null_is_the_container_s_own() {
+    let mut sandbox = Sandbox::new("stat -L -c '%t:%T %d' /dev/stdin /dev/null");
+    let said = sandbox.run().ok();
+    let (stdin, null) = said.split_once('\n').unwrap();
+    assert!(stdin == null && stdin.starts_with("1:3 "), "{said}");
+    // One that has none is given the host's.
+    sandbox.script("rm /dev/null; sleep 1000");
+    let id = sandbox.start("c");
+    until("it has none", || {
+        sandbox.exec(&id, &["test", "-e", "/dev/null"]).code == 1
+    });
+    sandbox
+        .exec(&id, &["stat", "-L", "-c", "%t:%T", "/dev/stdin"])
+        .says("1:3");
+}
