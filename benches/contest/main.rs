@@ -26,7 +26,6 @@ mod machine;
 #[path = "../noise.rs"]
 mod noise;
 mod paths;
-mod patience;
 mod peers;
 mod report;
 

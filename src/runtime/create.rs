@@ -285,7 +285,7 @@ fn plan_root(options: &Options<'_>, linux: &Linux, namespaces: &Namespaces) -> R
 }
 
 /// Returns the root filesystem as a detached mount that carries nothing to the host.
-fn open_root(rootfs: Rootfs<'_>) -> Result<OwnedFd> {
+pub(super) fn open_root(rootfs: Rootfs<'_>) -> Result<OwnedFd> {
     let path = match rootfs {
         Rootfs::Detached(mount) => {
             return rustix::io::fcntl_dupfd_cloexec(mount, 0).context("open the root filesystem");

@@ -49,7 +49,7 @@ const LINKS: [(&str, &str); 6] = [
 #[derive(Debug)]
 pub(super) struct Node {
     /// Where, inside; absolute, without `..`.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     kind: FileType,
     device: Dev,
     mode: Mode,

@@ -244,7 +244,7 @@ fn name(init: &Init<'_>) -> Result<(), Failure> {
 
 /// Writes kernel parameters through a procfs of this process alone: /proc may be anything by now, and an instance that is
 /// mounted nowhere cannot be covered (CVE-2025-52881).
-fn set_sysctls(sysctls: &[Sysctl]) -> Result<(), Failure> {
+pub(super) fn set_sysctls(sysctls: &[Sysctl]) -> Result<(), Failure> {
     if sysctls.is_empty() {
         return Ok(());
     }

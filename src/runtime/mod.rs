@@ -10,6 +10,7 @@
 //!       last            the steps that a joining process shares            last capabilities program reaper
 //!   child           accompanies it meanwhile, by messages                  child channel hooks listener
 //! exec              a process that joins                                   exec
+//! criu              processes become files, and processes again            criu/
 //! bundle            the containers of `aril-oci`, on disk                  bundle/
 //! ```
 //!
@@ -24,6 +25,7 @@ mod channel;
 mod child;
 mod copy_up;
 mod create;
+pub mod criu;
 mod devices;
 mod exec;
 mod hooks;

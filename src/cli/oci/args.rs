@@ -33,7 +33,7 @@ pub(super) struct Cli {
     /// Do without cgroups that may not be made: true, false, or auto for all but the host's root
     #[arg(long, value_name = "WHEN", hide = true)]
     pub(super) rootless: Option<String>,
-    /// Path of criu; there is no use for it
+    /// Path of criu, which is found on PATH
     #[arg(long, value_name = "FILE", hide = true)]
     pub(super) criu: Option<PathBuf>,
     /// Print versions
@@ -143,18 +143,109 @@ pub(super) enum Command {
     },
     /// Show what this runtime can do, as JSON
     Features,
-    /// Save the state of a container; not supported
-    Checkpoint(Refused),
-    /// Bring back a saved container; not supported
-    Restore(Refused),
+    /// Save a running container by CRIU, and end it
+    Checkpoint(Checkpoint),
+    /// Create and start a container from what was saved by CRIU
+    Restore(Restore),
 }
 
-/// Takes anything.
+/// What a checkpoint and a restore have in common.
 #[derive(Args)]
-pub(super) struct Refused {
-    /// Options and the container
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(super) args: Vec<String>,
+pub(super) struct Images {
+    /// Directory of the saved processes
+    #[arg(long, value_name = "DIR", default_value = "checkpoint")]
+    pub(super) image_path: PathBuf,
+    /// Directory of CRIU's log and of what it needs in between
+    #[arg(long, value_name = "DIR")]
+    pub(super) work_path: Option<PathBuf>,
+    /// Keep established TCP connections
+    #[arg(long)]
+    pub(super) tcp_established: bool,
+    /// Let unix sockets be connected to others outside
+    #[arg(long)]
+    pub(super) ext_unix_sk: bool,
+    /// Let the session be led by a process outside
+    #[arg(long)]
+    pub(super) shell_job: bool,
+    /// Keep locks on files
+    #[arg(long)]
+    pub(super) file_locks: bool,
+    /// What CRIU does with cgroups: soft, full, strict, or ignore; by default soft
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(super) manage_cgroups_mode: String,
+    /// Namespace that is restored without its content; network always is
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) empty_ns: Vec<String>,
+    /// Drop pages of memory from earlier images that later ones have
+    #[arg(long)]
+    pub(super) auto_dedup: bool,
+    /// Send memory as it is needed; not supported
+    #[arg(long, hide = true)]
+    pub(super) lazy_pages: bool,
+    /// The container
+    pub(super) id: String,
+}
+
+#[derive(Args)]
+pub(super) struct Checkpoint {
+    #[command(flatten)]
+    pub(super) images: Images,
+    /// Directory of an earlier --pre-dump, relative to that of the images
+    #[arg(long, value_name = "DIR")]
+    pub(super) parent_path: Option<PathBuf>,
+    /// Save the memory only, and let the container run on
+    #[arg(long)]
+    pub(super) pre_dump: bool,
+    /// Let the container run on
+    #[arg(long)]
+    pub(super) leave_running: bool,
+    /// Leave out TCP connections that are being made
+    #[arg(long)]
+    pub(super) tcp_skip_in_flight: bool,
+    /// Let files that have lost their names get one for as long as they are saved
+    #[arg(long)]
+    pub(super) link_remap: bool,
+    /// Page server that memory is sent to
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) page_server: Option<String>,
+    /// Descriptor that is told when pages can be fetched, which are never lazy here
+    #[arg(long, value_name = "N", hide = true, allow_hyphen_values = true)]
+    pub(super) status_fd: Option<i32>,
+}
+
+#[derive(Args)]
+pub(super) struct Restore {
+    #[command(flatten)]
+    pub(super) images: Images,
+    /// Directory of the bundle
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub(super) bundle: PathBuf,
+    /// Do not wait for it
+    #[arg(long, short)]
+    pub(super) detach: bool,
+    /// Socket that the terminal is sent to
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) console_socket: Option<PathBuf>,
+    /// File that the process id is written to
+    #[arg(long, value_name = "FILE")]
+    pub(super) pid_file: Option<PathBuf>,
+    /// Of no effect: CRIU changes the root in its own way
+    #[arg(long, hide = true)]
+    pub(super) no_pivot: bool,
+    /// Of no effect: nobody reaps for others here
+    #[arg(long, hide = true)]
+    pub(super) no_subreaper: bool,
+    /// Security profile instead of the saved one
+    #[arg(long, value_name = "TYPE:NAME")]
+    pub(super) lsm_profile: Option<String>,
+    /// SELinux context of mounts instead of the saved one
+    #[arg(long, value_name = "CONTEXT")]
+    pub(super) lsm_mount_context: Option<String>,
 }
 
 /// Limits; those that are not given stay.

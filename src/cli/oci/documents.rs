@@ -174,7 +174,12 @@ pub(super) fn features() -> Value {
             "memoryPolicy": {"modes": modes, "flags": flags},
             "mountExtensions": {"idmap": {"enabled": true}}
         },
-        "annotations": {"org.opencontainers.runc.version": concat!("aril ", env!("CARGO_PKG_VERSION"))}
+        "annotations": {
+            "org.opencontainers.runc.version": concat!("aril ", env!("CARGO_PKG_VERSION")),
+            "org.opencontainers.runc.checkpoint.enabled": "true"
+        },
+        // It names a file of settings for CRIU, which may run programs.
+        "potentiallyUnsafeConfigAnnotations": ["org.criu.config"]
     })
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr as _;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use nix::fcntl::AtFlags;
@@ -23,6 +23,7 @@ use crate::runtime::bundle;
 use crate::sys::process as kernel;
 
 mod args;
+mod checkpoint;
 mod documents;
 mod log;
 mod show;
@@ -189,9 +190,8 @@ fn run(name: &str, cli: &Cli) -> Result<u8> {
         Command::Update(update) => update::update(root, update)?,
         Command::Spec { bundle, rootless } => documents::write_spec(bundle, *rootless)?,
         Command::Features => println!("{}", serde_json::to_string_pretty(&documents::features())?),
-        Command::Checkpoint(_) | Command::Restore(_) => bail!(error::unavailable(
-            "checkpoint and restore are not supported: they need CRIU, which this runtime does not use"
-        )),
+        Command::Checkpoint(checkpoint) => checkpoint::checkpoint(root, checkpoint)?,
+        Command::Restore(restore) => return checkpoint::restore(cli, restore),
     }
     Ok(0)
 }

@@ -11,12 +11,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use super::notify::{self, Readiness, Relay};
 use super::operate::open;
 use super::place::{Cgroups, Place};
-use super::record::{self, Bundle, Record, directory, load, start_socket};
+use super::record::{Bundle, Record, directory, load, start_socket};
 use crate::error;
 use crate::oci::runtime::Spec;
 use crate::oci::state::Status;
 use crate::runtime::{
-    Options, Process, Rootfs, Start, Stdio, by_short_path, hooks, start_by_socket,
+    Options, Process, Rootfs, Start, Stdio, by_short_path, criu, hooks, start_by_socket,
 };
 
 /// How a container is created from a bundle.
@@ -58,7 +58,7 @@ pub fn create_from_bundle(bundle: Bundle, options: BundleOptions<'_>) -> Result<
     created
 }
 
-fn make_directory(root: &Path, directory: &Path) -> Result<()> {
+pub(super) fn make_directory(root: &Path, directory: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mut builder = fs::DirBuilder::new();
     builder.mode(0o700);
@@ -78,29 +78,22 @@ fn make_directory(root: &Path, directory: &Path) -> Result<()> {
 }
 
 fn create_recorded(
-    bundle: Bundle,
+    mut bundle: Bundle,
     options: BundleOptions<'_>,
     directory: &Path,
 ) -> Result<Process> {
-    let Bundle {
-        path,
-        mut spec,
-        text,
-    } = bundle;
     if options.notifies {
-        notify::provide(directory, &mut spec)?;
+        notify::provide(directory, &mut bundle.spec)?;
     }
-    let Some(root) = &spec.root else {
-        bail!(error::invalid("root must be specified"));
-    };
-    let rootfs = path.join(&root.path);
-    let place = Place::make(&spec, options.id, options.cgroups)?;
+    let rootfs = bundle.rootfs()?;
+    let Bundle { path, spec, .. } = &bundle;
+    let place = Place::make(spec, options.id, options.cgroups)?;
     let create = || -> Result<Process> {
         let process = crate::runtime::create(
             Options {
                 id: options.id,
-                spec: &spec,
-                bundle: &path,
+                spec,
+                bundle: path,
                 rootfs: Rootfs::Path(&rootfs),
                 stdio: options.stdio,
                 cgroup: place.cgroup.as_ref(),
@@ -116,21 +109,10 @@ fn create_recorded(
             },
             None,
         )?;
-        let pid = process.pid.as_raw_nonzero().get();
-        let record = Record {
-            oci_version: spec.oci_version.clone(),
-            id: options.id.to_owned(),
-            pid,
-            // A program that has ended already has none any more, and never will again.
-            start_time: record::start_time(pid).unwrap_or(0),
-            bundle: path.clone(),
-            rootfs: rootfs.clone(),
-            created: jiff::Timestamp::now().to_string(),
-            cgroup: place.path.clone(),
-            unit: place.unit.clone(),
-            annotations: spec.annotations.clone(),
-            config: text,
-        };
+        let mut record = Record::new(options.id, &bundle, &place, process.pid)?;
+        if matches!(options.stdio, Stdio::Inherit) {
+            record.descriptors = criu::own_descriptors();
+        }
         match record.save(directory) {
             Ok(()) => Ok(process),
             Err(error) => {
@@ -142,7 +124,7 @@ fn create_recorded(
     let created = create();
     if created.is_err() {
         place.destroy();
-        run_poststop(&spec, options.id, &path);
+        run_poststop(spec, options.id, path);
     }
     created
 }

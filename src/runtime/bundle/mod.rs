@@ -8,12 +8,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+mod checkpoint;
 mod create;
 mod notify;
 mod operate;
 mod place;
 mod record;
 
+pub use checkpoint::{RestoreInto, checkpoint, restore_from_bundle};
 pub use create::{BundleOptions, create_from_bundle, start};
 pub use notify::Readiness;
 pub use operate::{Joinable, cgroup, delete, joinable, kill, pause, pids, resume, update};

@@ -40,6 +40,19 @@ pub(super) fn provide(directory: &Path, spec: &mut Spec) -> Result<()> {
         fs::set_permissions(&place, fs::Permissions::from_mode(0o755))
     };
     make().with_context(|| format!("make {}", place.display()))?;
+    add(&place, spec);
+    Ok(())
+}
+
+/// Adds to the configuration of a container what [`provide`] has added, if it has.
+pub(super) fn recall(directory: &Path, spec: &mut Spec) {
+    let place = place(directory);
+    if place.is_dir() {
+        add(&place, spec);
+    }
+}
+
+fn add(place: &Path, spec: &mut Spec) {
     spec.mounts.push(Mount {
         destination: INSIDE.into(),
         kind: "bind".to_owned(),
@@ -52,7 +65,6 @@ pub(super) fn provide(directory: &Path, spec: &mut Spec) -> Result<()> {
     if let Some(process) = &mut spec.process {
         process.env.push(format!("NOTIFY_SOCKET={INSIDE}/{SOCKET}"));
     }
-    Ok(())
 }
 
 /// Listens to a container, and speaks to the host's service manager.

@@ -12,13 +12,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::place::Place;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{self, Cgroup, layout};
 use crate::error;
 use crate::oci::runtime::Spec;
+use crate::oci::runtime::linux::{Namespace, NamespaceKind};
 use crate::oci::state::{State, Status};
 
 /// The longest configuration that is read.
@@ -43,6 +46,12 @@ pub(super) struct Record {
     pub(super) unit: Option<Unit>,
     #[serde(default)]
     pub(super) annotations: BTreeMap<String, String>,
+    /// What its standard streams are, as /proc/PID/fd shows them, if they are the caller's; for checkpoints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) descriptors: Vec<String>,
+    /// Whether it has a time namespace that the configuration does not mention, since it was restored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) has_time_namespace: bool,
     /// The configuration as it was then; the bundle may change.
     pub(super) config: Box<RawValue>,
 }
@@ -107,6 +116,28 @@ pub(super) fn load(root: &Path, id: &str) -> Result<Record> {
 }
 
 impl Record {
+    /// Returns the record of a container that has just been made of `bundle`, and lives in `place`.
+    pub(super) fn new(id: &str, bundle: &Bundle, place: &Place, first: Pid) -> Result<Record> {
+        let pid = first.as_raw_nonzero().get();
+        let spec = &bundle.spec;
+        Ok(Record {
+            oci_version: spec.oci_version.clone(),
+            id: id.to_owned(),
+            pid,
+            // A program that has ended already has none any more, and never will again.
+            start_time: start_time(pid).unwrap_or(0),
+            bundle: bundle.path.clone(),
+            rootfs: bundle.rootfs()?,
+            created: jiff::Timestamp::now().to_string(),
+            cgroup: place.path.clone(),
+            unit: place.unit.clone(),
+            annotations: spec.annotations.clone(),
+            descriptors: Vec::new(),
+            has_time_namespace: false,
+            config: bundle.text.clone(),
+        })
+    }
+
     /// Writes the record into its container's directory.
     pub(super) fn save(&self, directory: &Path) -> Result<()> {
         let (new, path) = (
@@ -123,7 +154,13 @@ impl Record {
 
     /// Reads the configuration that the container was created with.
     pub(super) fn spec(&self) -> Result<Spec> {
-        serde_json::from_str(self.config.get()).context("read the container's configuration")
+        let spec: Spec = serde_json::from_str(self.config.get())
+            .context("read the container's configuration")?;
+        Ok(if self.has_time_namespace {
+            with_time_namespace(spec)
+        } else {
+            spec
+        })
     }
 
     /// Returns the container's cgroup as far as it exists.
@@ -178,6 +215,20 @@ impl Record {
     }
 }
 
+/// Adds a time namespace, if there is none yet.
+fn with_time_namespace(mut spec: Spec) -> Spec {
+    let linux = spec.linux.get_or_insert_default();
+    let kind = NamespaceKind::Time;
+    if !linux
+        .namespaces
+        .iter()
+        .any(|namespace| namespace.kind == kind)
+    {
+        linux.namespaces.push(Namespace { kind, path: None });
+    }
+    spec
+}
+
 /// Returns when process `pid` was started, in ticks since the boot; nothing if there is none, or only a zombie.
 pub(super) fn start_time(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -198,6 +249,16 @@ pub struct Bundle {
     pub spec: Spec,
     /// The same as it was written.
     pub(super) text: Box<RawValue>,
+}
+
+impl Bundle {
+    /// Returns the absolute path of its root filesystem.
+    pub(super) fn rootfs(&self) -> Result<PathBuf> {
+        match &self.spec.root {
+            Some(root) => Ok(self.path.join(&root.path)),
+            None => Err(error::invalid("root must be specified")),
+        }
+    }
 }
 
 /// Reads the configuration of the bundle in `directory`.

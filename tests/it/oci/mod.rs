@@ -14,6 +14,7 @@ pub(crate) use crate::sandbox::Ran;
 pub(crate) use crate::sandbox::leftovers::cgroups_of;
 pub(crate) use crate::sandbox::wait_until as until;
 
+mod checkpoint;
 mod commands;
 pub(crate) mod cves;
 mod engines;

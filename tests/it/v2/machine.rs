@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const KERNEL: &str = "linux-image-cloud-amd64";
 
 /// Modules that containers need and this kernel does not have built in.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 17] = [
     "overlay",
     "loop",
     "quota_v2",
@@ -31,6 +31,13 @@ const MODULES: [&str; 11] = [
     "nft_nat",
     "nft_ct",
     "nft_redir",
+    // CRIU asks the kernel for sockets and connections by them.
+    "unix_diag",
+    "tcp_diag",
+    "udp_diag",
+    "af_packet_diag",
+    "netlink_diag",
+    "nf_conntrack_netlink",
 ];
 
 /// What became of a machine.

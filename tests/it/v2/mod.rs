@@ -1,6 +1,6 @@
 //! Containers on a host with cgroup v2 alone, which most hosts are: in a virtual machine, whatever this host is.
 //!
-//! `checks.sh`, or `systemd.sh` where systemd makes the cgroups, is what runs there, a function per check; `init.sh` makes
+//! `checks.sh`, or `systemd.sh` where systemd makes the cgroups, or `criu.sh` where there is CRIU, is what runs there, a function per check; `init.sh` makes
 //! a host of the machine. One boot serves all.
 
 use std::fs;
@@ -19,17 +19,27 @@ const INIT: &str = include_str!("init.sh");
 const TOOLS: &str = include_str!("tools.sh");
 const CHECKS: &str = include_str!("checks.sh");
 const SYSTEMD_CHECKS: &str = include_str!("systemd.sh");
+const CRIU_CHECKS: &str = include_str!("criu.sh");
 
 /// A bus to which everybody may say everything: who is allowed what is not what is tested.
 const BUS: &str = r#"<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen>
 <policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy>
 </busconfig>"#;
 
-/// A host: its kernel, and whether systemd makes it one.
+/// A host: its kernel, and what it has beside it.
 struct Host {
     name: &'static str,
     kernel: Suite,
-    has_systemd: bool,
+    beside: Beside,
+}
+
+/// What a host has beside a busybox.
+enum Beside {
+    Nothing,
+    /// systemd, which makes it a host.
+    Systemd,
+    /// CRIU, which saves containers.
+    Criu,
 }
 
 #[test]
@@ -37,7 +47,7 @@ fn containers_run_on_cgroup_v2() {
     check(&Host {
         name: "own",
         kernel: Suite::Own,
-        has_systemd: false,
+        beside: Beside::Nothing,
     });
 }
 
@@ -47,7 +57,7 @@ fn containers_run_on_a_newer_kernel() {
     check(&Host {
         name: "trixie",
         kernel: Suite::Other("trixie"),
-        has_systemd: false,
+        beside: Beside::Nothing,
     });
 }
 
@@ -57,7 +67,7 @@ fn containers_run_on_the_oldest_kernel() {
     check(&Host {
         name: "bullseye",
         kernel: Suite::Other("bullseye"),
-        has_systemd: false,
+        beside: Beside::Nothing,
     });
 }
 
@@ -66,7 +76,16 @@ fn systemd_makes_cgroups() {
     check(&Host {
         name: "systemd",
         kernel: Suite::Own,
-        has_systemd: true,
+        beside: Beside::Systemd,
+    });
+}
+
+#[test]
+fn containers_are_saved_and_restored() {
+    check(&Host {
+        name: "criu",
+        kernel: Suite::Own,
+        beside: Beside::Criu,
     });
 }
 
@@ -76,15 +95,13 @@ fn check(host: &Host) {
     let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = std::env::temp_dir().join(format!("aril-v2-{}-{}", host.name, std::process::id()));
     fs::create_dir_all(&dir).unwrap();
-    let checks = if host.has_systemd {
-        SYSTEMD_CHECKS
-    } else {
-        CHECKS
+    let (checks, more) = match host.beside {
+        Beside::Nothing => (CHECKS, Files::new()),
+        Beside::Systemd => (SYSTEMD_CHECKS, systemd()),
+        Beside::Criu => (CRIU_CHECKS, criu()),
     };
     let mut files = files(&dir, checks);
-    if host.has_systemd {
-        files.extend(systemd());
-    }
+    files.extend(more);
     let outcome = machine::boot(files, host.kernel, &dir, DEADLINE);
     drop(one);
     fs::remove_dir_all(&dir).unwrap();
@@ -111,12 +128,22 @@ fn names(checks: &'static str) -> impl Iterator<Item = &'static str> {
         .filter_map(|line| line.strip_prefix("check_")?.strip_suffix("() {"))
 }
 
-/// Returns Debian's systemd and message bus, with two services and nothing else to start.
-fn systemd() -> Files {
-    let root = machine::programs("systemd", &["systemd", "dbus-daemon"]);
-    let mut files = machine::tree(&root);
+/// Returns programs of this host's Debian, with their libraries.
+fn programs(cache: &str, names: &[&str]) -> Files {
+    let mut files = machine::tree(&machine::programs(cache, names));
     // busybox has a directory for its programs already.
     files.retain(|(name, mode, _)| name != "bin" || mode & 0o170_000 != 0o040_000);
+    files
+}
+
+/// Returns CRIU, and what it keeps temporary file systems by.
+fn criu() -> Files {
+    programs("criu", &["criu", "tar", "gzip"])
+}
+
+/// Returns Debian's systemd and message bus, with two services and nothing else to start.
+fn systemd() -> Files {
+    let mut files = programs("systemd", &["systemd", "dbus-daemon"]);
     let service = |requires: &str, command: &str, more: &str| {
         format!("[Unit]\nDefaultDependencies=no\n{requires}\n[Service]\nType=simple\nExecStart={command}\n{more}").into_bytes()
     };
