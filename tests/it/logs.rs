@@ -69,8 +69,13 @@ fn tail_and_times() {
         time.ends_with('Z') && time.len() == "2006-01-02T15:04:05.000000000Z".len(),
         "{time}"
     );
-    // From the stamp of a line on, that line included.
-    assert_eq!(says(&["--since", time]), "5");
+    // From the stamp of a line on, that line included, and whatever was read at the same moment.
+    let all = says(&["-t"]);
+    let later = all.lines().filter_map(|line| line.split_once(' '));
+    let later: Vec<&str> = later
+        .filter_map(|(stamp, text)| (stamp >= time).then_some(text))
+        .collect();
+    assert_eq!(says(&["--since", time]), later.join("\n"));
     let error = sandbox.fails(1, &["logs", "nosuch"]);
     assert!(error.contains("No such container: nosuch"), "{error}");
 }
