@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::figures::Role;
-use crate::machine::{CGROUP, check, path};
+use crate::machine::{CGROUP, path};
+use crate::patience::check;
 
 /// Whether a command and its arguments are such that something is to be added.
 type Test = fn(&str, &[&str]) -> bool;

@@ -26,6 +26,7 @@ mod machine;
 #[path = "../noise.rs"]
 mod noise;
 mod paths;
+mod patience;
 mod peers;
 mod report;
 

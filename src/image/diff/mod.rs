@@ -117,20 +117,32 @@ impl Look {
         if was && apply::is_opaque(dir.as_fd()).with_context(context)? {
             self.hidden(path, &list)?;
         }
-        for (name, _) in list {
+        for (name, listed) in list {
             let child = join(path, &name);
             if self.excluded.contains(&child) {
                 continue;
             }
-            if let Some(stat) = stat(dir.as_fd(), &name).with_context(context)? {
-                self.file(child, &stat)?;
+            // What is in a new directory is new. Then only what may be a whiteout has to be looked at.
+            let is_told = !matches!(listed, FileType::CharacterDevice | FileType::Unknown);
+            if !was && is_told {
+                self.added(child, listed)?;
+            } else if let Some(stat) = stat(dir.as_fd(), &name).with_context(context)? {
+                let before = if was { self.before(&child)? } else { None };
+                self.file(child, &stat, before)?;
             }
         }
         Ok(self.found.len() > before)
     }
 
-    fn file(&mut self, path: Vec<u8>, stat: &Stat) -> Result<()> {
-        let before = self.before(&path)?;
+    fn added(&mut self, path: Vec<u8>, kind: FileType) -> Result<()> {
+        if kind == FileType::Directory {
+            self.directory(&path, false)?;
+        }
+        self.found.push((ChangeKind::Added, path));
+        Ok(())
+    }
+
+    fn file(&mut self, path: Vec<u8>, stat: &Stat, before: Option<Stat>) -> Result<()> {
         let was = before.as_ref().map(kind);
         if apply::is_whiteout(stat) {
             if was.is_some() {
