@@ -1,9 +1,10 @@
 //! What an engine takes of the machine: memory for each running container, and the disk for its programs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::fs::{Advice, fadvise};
 
 use super::{names, remove, start};
 use crate::bench::{Bench, Path};
@@ -71,6 +72,7 @@ fn installed(contender: &Contender) -> Vec<PathBuf> {
 
 /// The proportional memory of all processes of the engine, divided by the containers.
 fn memory(contender: &Contender) -> Result<f64> {
+    forget(&installed(contender))?;
     let names = names("memory", 0..CONTAINERS);
     for name in &names {
         contender.run(&start(name, &["--network", "none"]))?;
@@ -80,6 +82,18 @@ fn memory(contender: &Contender) -> Result<f64> {
     let sum = sum?;
     ensure!(sum > 0, "nothing of it runs beside its containers");
     Ok(f64::from(sum) / f64::from(u32::try_from(CONTAINERS)?))
+}
+
+/// Leaves programs to be read from the disk anew, as after a boot. How much of one its processes map depends on the pieces in
+/// which the kernel keeps it, and those of a file that was written a moment ago are large.
+fn forget(programs: &[PathBuf]) -> Result<()> {
+    for program in programs {
+        let context = || format!("forget {}", program.display());
+        let file = File::open(program).with_context(context)?;
+        file.sync_all().with_context(context)?;
+        fadvise(&file, 0, None, Advice::DontNeed).with_context(context)?;
+    }
+    Ok(())
 }
 
 /// Returns the PSS of all processes of some programs, in KiB.
