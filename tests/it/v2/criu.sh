@@ -218,6 +218,27 @@ check_mounts_and_namespaces() {
   rm -r /tmp/vol
 }
 
+check_cgroups() {
+  bundle
+  cd /tmp/bundle
+  aril-oci run -d one </dev/null >/dev/null 2>&1
+  for mode in ignore soft full; do
+    aril-oci checkpoint --manage-cgroups-mode $mode --image-path /tmp/img one
+    gone one
+    quietly restore -d --manage-cgroups-mode $mode --image-path /tmp/img one
+    same "$(cat /sys/fs/cgroup/aril/one/memory.max /sys/fs/cgroup/aril/one/pids.max | tr '\n' ' ')" '33554432 9 '
+    same "$(aril-oci exec one sh -c 'read -r line </proc/self/cgroup; echo $line')" 0::/
+    pid=$(aril-oci state one | sed -n 's/.*"pid": \(.*\),/\1/p')
+    test "$(readlink "/proc/$pid/ns/cgroup")" != "$(readlink /proc/self/ns/cgroup)"
+    # Rules for devices are those of the configuration.
+    mknod "rootfs/log$mode" c 1 11
+    aril-oci exec one sh -c "echo check >/log$mode"
+    refuse aril-oci exec one sh -c "exec </log$mode"
+  done
+  finish one
+  rm -r /tmp/bundle
+}
+
 check_hooks() {
   hook='"path": "/bin/sh", "args": ["sh", "-c", '
   hooks=", \"hooks\": {\"createRuntime\": [{$hook\"cat >/tmp/created\"]}], \"poststart\": [{$hook\"echo >/tmp/started\"]}], \"poststop\": [{$hook\"echo >>/tmp/stopped\"]}]}"
