@@ -34,7 +34,7 @@ impl Settling {
 
     /// Begins, by a thread for each, while the caller does something else: a disk brings several to rest in the time of one.
     pub fn begin(mut self) -> Settling {
-        self.spawn();
+        self.spawn(0);
         self
     }
 
@@ -43,8 +43,10 @@ impl Settling {
         self.join()
     }
 
-    fn spawn(&mut self) {
-        for path in std::mem::take(&mut self.left) {
+    /// Hands all but `own` paths to threads.
+    fn spawn(&mut self, own: usize) {
+        let others = self.left.split_off(own.min(self.left.len()));
+        for path in others {
             let other = path.clone();
             match Builder::new().spawn(move || sync(&other)) {
                 Ok(thread) => self.threads.push(thread),
@@ -55,7 +57,7 @@ impl Settling {
     }
 
     fn join(&mut self) -> Result<()> {
-        self.spawn();
+        self.spawn(1);
         let mut result = self.left.drain(..).try_for_each(|path| sync(&path));
         for thread in self.threads.drain(..) {
             let ended = thread.join();

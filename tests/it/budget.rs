@@ -37,7 +37,7 @@ fn commands_keep_to_their_budgets() {
         (1850, "run --rm --network none busybox true"),
         (2000, "run --rm busybox true"),
         (2060, "run --rm -p 8080:80 busybox true"),
-        (280, "create --name next busybox true"),
+        (310, "create --name next busybox true"),
         (1700, "start -a next"),
         (200, "rm next"),
     ] {
