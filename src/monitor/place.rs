@@ -11,8 +11,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::cgroup::layout::{self, Host};
 use crate::cgroup::systemd::{self, Holder, Unit};
-use crate::cgroup::{self, Cgroup, layout};
+use crate::cgroup::{self, Cgroup};
 use crate::container::Record;
 use crate::error;
 use crate::oci::runtime::resources::Resources;
@@ -64,8 +65,8 @@ pub fn unit(record: &Record) -> Result<Option<Unit>> {
 impl Place {
     /// Makes a container's cgroup with `resources`, after what a start that was cut off has left there.
     pub fn make(record: &Record, resources: &Resources) -> Result<Place> {
-        clear(record)?;
         let host = layout::detect()?;
+        clear_on(&host, record)?;
         let unit = unit(record)?;
         let (cgroup, holder) = if let Some(unit) = &unit {
             let (cgroup, holder) = systemd::make(&host, unit, &record.id, resources)?;
@@ -102,7 +103,11 @@ impl Place {
 
 /// Ends every process in a container's cgroup and removes it, as far as it exists.
 pub fn clear(record: &Record) -> Result<()> {
-    let cgroup = cgroup::open(&layout::detect()?, Path::new(&path(record)?))?;
+    clear_on(&layout::detect()?, record)
+}
+
+fn clear_on(host: &Host, record: &Record) -> Result<()> {
+    let cgroup = cgroup::open(host, Path::new(&path(record)?))?;
     // Usually there is none, and systemd need not be asked.
     if cgroup.has_directories() {
         remove(&cgroup, unit(record)?.as_ref())?;
