@@ -54,6 +54,14 @@ const V1_CONTROLLERS: [&str; 14] = [
     "pids",
 ];
 
+/// Reads /proc/PID/cgroup (`4:memory:/user`, `0::/user` for v2): controllers with commas between, and the path of each line.
+pub fn memberships(table: &str) -> impl Iterator<Item = (&str, &str)> {
+    table.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        Some((fields.next()?, fields.next()?))
+    })
+}
+
 impl Host {
     /// Returns the v1 hierarchy that `controller` is mounted on.
     pub fn v1_of(&self, controller: &str) -> Option<&Hierarchy> {

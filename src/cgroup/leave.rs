@@ -13,7 +13,7 @@ use super::plan::write_file;
 /// cgroup namespace, the process stays.
 pub fn leave() -> Result<()> {
     let own = std::fs::read_to_string("/proc/self/cgroup")?;
-    let elsewhere: Vec<&str> = own.lines().filter_map(controllers_elsewhere).collect();
+    let elsewhere: Vec<&str> = controllers_elsewhere(&own).collect();
     // The usual case at a plain root shell, and the mount table need not be read for it.
     if elsewhere.is_empty() {
         return Ok(());
@@ -28,11 +28,10 @@ pub fn leave() -> Result<()> {
     Ok(result?)
 }
 
-/// Returns the controllers of a line of /proc/PID/cgroup (`4:memory:/user`) that is not at the root; empty for v2.
-fn controllers_elsewhere(line: &str) -> Option<&str> {
-    let mut fields = line.splitn(3, ':').skip(1);
-    let (controllers, path) = (fields.next()?, fields.next()?);
-    (path != "/").then_some(controllers)
+/// Returns the controllers of each hierarchy in /proc/PID/cgroup in which the process is not at the root; empty for v2.
+fn controllers_elsewhere(table: &str) -> impl Iterator<Item = &str> {
+    let elsewhere = layout::memberships(table).filter(|(_, path)| *path != "/");
+    elsewhere.map(|(controllers, _)| controllers)
 }
 
 /// Returns the file that takes this process; a thread that moves itself on v1 waits for nobody.
@@ -64,7 +63,7 @@ mod tests {
             ("0::/", None),
             ("", None),
         ] {
-            assert_eq!(controllers_elsewhere(line), expected, "{line}");
+            assert_eq!(controllers_elsewhere(line).next(), expected, "{line}");
         }
     }
 }

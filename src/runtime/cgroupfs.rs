@@ -60,12 +60,17 @@ pub(super) fn prepare(cgroup: Option<&Cgroup>, has_namespace: bool) -> Result<Vi
     let mut hierarchies = Vec::with_capacity(directories.len());
     for (controllers, path) in directories {
         hierarchies.push(Hierarchy {
-            name: controllers.join(",").replace("name=", ""),
+            name: hierarchy_name(&controllers),
             tree: (!has_namespace).then(|| open(&path)).transpose()?,
             controllers,
         });
     }
     Ok(View::V1(hierarchies))
+}
+
+/// Returns what a v1 hierarchy is called in the view: `cpu,cpuacct`, `systemd`.
+pub(super) fn hierarchy_name(controllers: &[String]) -> String {
+    controllers.join(",").replace("name=", "")
 }
 
 /// Makes the mount, and the mounts that [`attach_inside`] attaches below it once it is attached itself: attaching to what

@@ -1,14 +1,14 @@
 //! The process that a scope is born with.
 
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{
     Signal, WaitId, WaitIdOptions, getpid, getppid, set_parent_process_death_signal, waitid,
 };
 
-use crate::cgroup::layout::Host;
+use crate::cgroup::layout::{Host, memberships};
 use crate::sys::clone::{Child, CloneOptions, clone};
 use crate::sys::signal;
 
@@ -39,11 +39,10 @@ impl Holder {
     pub(super) fn cgroup(&self, host: &Host) -> Result<PathBuf> {
         let file = format!("/proc/{}/cgroup", self.pid());
         let own = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
-        let prefix = if host.is_v2() { "0::" } else { "name=systemd:" };
-        let path = own.lines().find_map(|line| {
-            let at = line.find(prefix)?;
-            Some(Path::new(&line[at + prefix.len()..]).to_owned())
-        });
+        let systemds = if host.is_v2() { "" } else { "name=systemd" };
+        let path = memberships(&own)
+            .find(|(controllers, _)| *controllers == systemds)
+            .map(|(_, path)| PathBuf::from(path));
         path.with_context(|| format!("find systemd's hierarchy in {file}"))
     }
 }

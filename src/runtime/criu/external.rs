@@ -12,6 +12,7 @@ use crate::cgroup::Cgroup;
 use crate::error;
 use crate::oci::runtime::Spec;
 use crate::oci::runtime::linux::{Linux, NamespaceKind};
+use crate::runtime::cgroupfs::hierarchy_name;
 use crate::runtime::namespaces::{self, Namespaces};
 use crate::runtime::options;
 use crate::runtime::{devices, mounts};
@@ -45,7 +46,7 @@ fn external(spec: &Spec, bundle: &Path, cgroup: Option<&Cgroup>) -> Result<Vec<E
             // On v1 it is the container's own directory in each hierarchy.
             let directories = cgroup.into_iter().flat_map(Cgroup::v1_directories);
             all.extend(directories.map(|(controllers, source)| External {
-                destination: destination.join(controllers.join(",").replace("name=", "")),
+                destination: destination.join(hierarchy_name(controllers)),
                 source: source.to_owned(),
             }));
         }

@@ -14,6 +14,7 @@ use super::root::NewRoot;
 use super::rpc::{CgroupRoot, InheritFd, JoinNamespace, Kind, Options, Request};
 use super::session::{self, Session};
 use super::{ManageCgroups, RestoreOptions, descriptors};
+use crate::cgroup::layout::memberships;
 use crate::cgroup::{Cgroup, Entry};
 use crate::error;
 use crate::oci::runtime::Spec;
@@ -328,18 +329,13 @@ fn own_cgroups(criu: Pid) -> Result<Vec<CgroupRoot>> {
 
 /// `5:cpu,cpuacct:/aril/ID`, or `0::/aril/ID` for v2.
 fn cgroup_roots(text: &str) -> Vec<CgroupRoot> {
-    let mut roots = Vec::new();
-    for line in text.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        roots.extend(controllers.split(',').map(|controller| CgroupRoot {
+    let roots = memberships(text).flat_map(|(controllers, path)| {
+        controllers.split(',').map(|controller| CgroupRoot {
             controller: Some(controller.to_owned()),
             path: path.to_owned(),
-        }));
-    }
-    roots
+        })
+    });
+    roots.collect()
 }
 
 #[cfg(test)]
