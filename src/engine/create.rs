@@ -245,7 +245,7 @@ fn record(
         mounts,
         cgroup_driver: engine.settings()?.cgroup_driver(),
     };
-    place::path(&record)?;
+    place::unit(&record)?;
     Ok(record)
 }
 
