@@ -5,9 +5,9 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 /// Set where the namespaces and the file system are ours: its folder.
 const INSIDE: &str = "ARIL_BENCH_INSIDE";
@@ -140,12 +140,16 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("run {}", command.get_program().display()))?;
-    if !output.status.success() {
-        bail!(
-            "{command:?}: {}, {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
+    succeeded(command, &output)
+}
+
+/// Fails with what a program has said, unless it has ended well.
+pub(crate) fn succeeded(command: &Command, output: &Output) -> Result<()> {
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}, {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(())
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::machine::succeeded;
+
 /// No path takes as long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -61,11 +63,5 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
         began.elapsed() < PATIENCE,
         "{command:?} hangs, and was ended"
     );
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}, {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(())
+    succeeded(command, &output)
 }
