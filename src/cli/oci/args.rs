@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 /// Where containers are recorded if nothing else is said.
 const ROOT: &str = "/run/aril-oci";
@@ -52,101 +53,162 @@ pub(super) enum LogFormat {
     Json,
 }
 
-#[derive(Subcommand)]
-pub(super) enum Command {
+/// Makes the enum of the verbs from lines of what each is for, its name and its arguments.
+///
+/// clap's own `derive(Subcommand)` would describe the options of all verbs to clap at each call, in a third of the memory that
+/// a start touches; so, only those of the verb that is called are.
+macro_rules! verbs {
+    ($(#[doc = $about:literal] $verb:literal => $name:ident($arguments:ty),)+) => {
+        pub(super) enum Command {
+            $(#[doc = $about] $name($arguments),)+
+        }
+
+        impl Subcommand for Command {
+            fn augment_subcommands(command: clap::Command) -> clap::Command {
+                command$(.subcommand(
+                    clap::Command::new($verb)
+                        .about($about.trim())
+                        .defer(<$arguments as Args>::augment_args),
+                ))+
+            }
+
+            fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+                Self::augment_subcommands(command)
+            }
+
+            fn has_subcommand(name: &str) -> bool {
+                matches!(name, $($verb)|+)
+            }
+        }
+
+        impl FromArgMatches for Command {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Command, clap::Error> {
+                match matches.subcommand() {
+                    $(Some(($verb, matches)) => {
+                        <$arguments>::from_arg_matches(matches).map(Command::$name)
+                    })+
+                    _ => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
+                }
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                *self = Self::from_arg_matches(matches)?;
+                Ok(())
+            }
+        }
+    };
+}
+
+verbs! {
     /// Create a container; `start` runs its program
-    Create(Create),
+    "create" => Create(Create),
     /// Run the program of a created container
-    Start {
-        /// The container
-        id: String,
-    },
+    "start" => Start(Named),
     /// Show the state of a container
-    State {
-        /// The container
-        id: String,
-    },
+    "state" => State(Named),
     /// Send a signal to the first process of a container
-    Kill {
-        /// Send it to all processes of the container
-        #[arg(long, short)]
-        all: bool,
-        /// The container
-        id: String,
-        /// Name or number
-        #[arg(default_value = "SIGTERM")]
-        signal: String,
-    },
+    "kill" => Kill(Kill),
     /// Delete a stopped container
-    Delete {
-        /// Kill it first if it runs
-        #[arg(long, short)]
-        force: bool,
-        /// The container
-        id: String,
-    },
+    "delete" => Delete(Delete),
     /// Create and start a container, wait for it, and delete it
-    Run(Run),
+    "run" => Run(Run),
     /// Run a process in a running container
-    Exec(Exec),
+    "exec" => Exec(Exec),
     /// Stop all processes of a container
-    Pause {
-        /// The container
-        id: String,
-    },
+    "pause" => Pause(Named),
     /// Let the processes of a paused container go on
-    Resume {
-        /// The container
-        id: String,
-    },
+    "resume" => Resume(Named),
     /// List all containers
-    List {
-        /// table or json
-        #[arg(long, short, default_value = "table")]
-        format: String,
-        /// Ids only
-        #[arg(long, short)]
-        quiet: bool,
-    },
+    "list" => List(List),
     /// Show the processes of a container
-    Ps {
-        /// table or json
-        #[arg(long, short, default_value = "table")]
-        format: String,
-        /// The container
-        id: String,
-        /// Options of ps(1), by default -ef
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        options: Vec<String>,
-    },
+    "ps" => Ps(Ps),
     /// Show what a container uses, and when it runs out of memory
-    Events {
-        /// Time between two reports, such as 500ms or 1m
-        #[arg(long, value_name = "TIME", default_value = "5s")]
-        interval: String,
-        /// Show the statistics once
-        #[arg(long)]
-        stats: bool,
-        /// The container
-        id: String,
-    },
+    "events" => Events(Events),
     /// Change the limits of a container
-    Update(Update),
+    "update" => Update(Update),
     /// Write an example of a configuration, config.json
-    Spec {
-        /// Directory that it is written to
-        #[arg(long, short, value_name = "DIR", default_value = ".")]
-        bundle: PathBuf,
-        /// Write one that the present user may run
-        #[arg(long)]
-        rootless: bool,
-    },
+    "spec" => Spec(Spec),
     /// Show what this runtime can do, as JSON
-    Features,
+    "features" => Features(Nothing),
     /// Save a running container by CRIU, and end it
-    Checkpoint(Checkpoint),
+    "checkpoint" => Checkpoint(Checkpoint),
     /// Create and start a container from what was saved by CRIU
-    Restore(Restore),
+    "restore" => Restore(Restore),
+}
+
+#[derive(Args)]
+pub(super) struct Nothing {}
+
+// What is said to a verb that needs no more than a container. No documentation, which clap would take for the verb's.
+#[derive(Args)]
+pub(super) struct Named {
+    /// The container
+    pub(super) id: String,
+}
+
+#[derive(Args)]
+pub(super) struct Kill {
+    /// Send it to all processes of the container
+    #[arg(long, short)]
+    pub(super) all: bool,
+    /// The container
+    pub(super) id: String,
+    /// Name or number
+    #[arg(default_value = "SIGTERM")]
+    pub(super) signal: String,
+}
+
+#[derive(Args)]
+pub(super) struct Delete {
+    /// Kill it first if it runs
+    #[arg(long, short)]
+    pub(super) force: bool,
+    /// The container
+    pub(super) id: String,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    /// table or json
+    #[arg(long, short, default_value = "table")]
+    pub(super) format: String,
+    /// Ids only
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Ps {
+    /// table or json
+    #[arg(long, short, default_value = "table")]
+    pub(super) format: String,
+    /// The container
+    pub(super) id: String,
+    /// Options of ps(1), by default -ef
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) options: Vec<String>,
+}
+
+#[derive(Args)]
+pub(super) struct Events {
+    /// Time between two reports, such as 500ms or 1m
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub(super) interval: String,
+    /// Show the statistics once
+    #[arg(long)]
+    pub(super) stats: bool,
+    /// The container
+    pub(super) id: String,
+}
+
+#[derive(Args)]
+pub(super) struct Spec {
+    /// Directory that it is written to
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub(super) bundle: PathBuf,
+    /// Write one that the present user may run
+    #[arg(long)]
+    pub(super) rootless: bool,
 }
 
 /// What a checkpoint and a restore have in common.
@@ -248,7 +310,7 @@ pub(super) struct Restore {
     pub(super) lsm_mount_context: Option<String>,
 }
 
-/// Limits; those that are not given stay.
+// Limits; those that are not given stay.
 #[derive(Args)]
 pub(super) struct Update {
     /// Read the limits from a file, or with - from the standard input

@@ -30,7 +30,7 @@ mod show;
 mod start;
 mod update;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Delete, Kill, Named};
 
 /// Runs the command line `args`, whose first is the program's name.
 pub(super) fn main(args: Vec<OsString>) -> ExitCode {
@@ -42,12 +42,9 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
         return ExitCode::from(1);
     }
     let name = name(&args);
-    let cli = command(&name)
-        .try_get_matches_from(args)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match cli {
+    let cli = match parse(Cli::command().bin_name(&name), &args) {
         Ok(cli) => cli,
-        Err(usage) => return misused(&name, &usage),
+        Err(usage) => return misused(&name, &args, usage),
     };
     log::begin(&cli);
     let failed = match &cli.command {
@@ -79,6 +76,11 @@ fn name(args: &[OsString]) -> String {
         })
 }
 
+fn parse(command: clap::Command, args: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command.try_get_matches_from(args)?;
+    Cli::from_arg_matches(&matches)
+}
+
 /// Returns the command line, whose help looks like runc's.
 fn command(name: &str) -> clap::Command {
     let help = |name: &str| {
@@ -97,7 +99,9 @@ fn command(name: &str) -> clap::Command {
 }
 
 /// Says what is wrong with the arguments, or the help that was asked for.
-fn misused(name: &str, usage: &clap::Error) -> ExitCode {
+fn misused(name: &str, args: &[OsString], usage: clap::Error) -> ExitCode {
+    // Once more, since the looks of help cost what only help should.
+    let usage = parse(command(name), args).err().unwrap_or(usage);
     if usage.kind() == ErrorKind::InvalidSubcommand
         && let Some(verb) = usage.get(ContextKind::InvalidSubcommand)
     {
@@ -159,37 +163,33 @@ fn run(name: &str, cli: &Cli) -> Result<u8> {
     };
     match verb {
         Command::Create(create) => start::create(cli, create)?,
-        Command::Start { id } => {
+        Command::Start(Named { id }) => {
             if let Some(readiness) = bundle::start(root, id)? {
                 readiness.tell()?;
             }
         }
-        Command::State { id } => {
+        Command::State(Named { id }) => {
             let state = named(bundle::state(root, id), id)?;
             println!("{}", serde_json::to_string_pretty(&state)?);
         }
-        Command::Kill { all, id, signal } => {
+        Command::Kill(Kill { all, id, signal }) => {
             named(bundle::kill(root, id, parse_signal(signal)?, *all), id)?;
         }
-        Command::Delete { force, id } => named(bundle::delete(root, id, *force), id)?,
+        Command::Delete(Delete { force, id }) => named(bundle::delete(root, id, *force), id)?,
         Command::Run(run) => return start::run_container(cli, run),
         Command::Exec(exec) => return start::exec(root, exec),
-        Command::Pause { id } => named(bundle::pause(root, id), id)?,
-        Command::Resume { id } => named(bundle::resume(root, id), id)?,
-        Command::List { format, quiet } => show::list(root, format, *quiet)?,
-        Command::Ps {
-            format,
-            id,
-            options,
-        } => show::ps(root, id, format, options)?,
-        Command::Events {
-            interval,
-            stats,
-            id,
-        } => show::events(root, id, interval, *stats)?,
+        Command::Pause(Named { id }) => named(bundle::pause(root, id), id)?,
+        Command::Resume(Named { id }) => named(bundle::resume(root, id), id)?,
+        Command::List(list) => show::list(root, &list.format, list.quiet)?,
+        Command::Ps(ps) => show::ps(root, &ps.id, &ps.format, &ps.options)?,
+        Command::Events(events) => {
+            show::events(root, &events.id, &events.interval, events.stats)?;
+        }
         Command::Update(update) => update::update(root, update)?,
-        Command::Spec { bundle, rootless } => documents::write_spec(bundle, *rootless)?,
-        Command::Features => println!("{}", serde_json::to_string_pretty(&documents::features())?),
+        Command::Spec(spec) => documents::write_spec(&spec.bundle, spec.rootless)?,
+        Command::Features(_) => {
+            println!("{}", serde_json::to_string_pretty(&documents::features())?)
+        }
         Command::Checkpoint(checkpoint) => checkpoint::checkpoint(root, checkpoint)?,
         Command::Restore(restore) => return checkpoint::restore(cli, restore),
     }
