@@ -103,12 +103,13 @@ fn asks_nothing(spec: &Spec) -> bool {
     })
 }
 
-/// The path that the configuration gives, relative to the root of the hierarchies; one of ours without.
+/// The path that the configuration gives, relative to the root of the hierarchies.
+/// Without one in the configuration it is the id, as runc and crun have it: a common parent would double the directories
+/// that a start makes.
 fn path_of(spec: &Spec, id: &str) -> PathBuf {
-    match &spec.linux {
-        Some(linux) if !linux.cgroups_path.is_empty() => Path::new("/").join(&linux.cgroups_path),
-        _ => Path::new(cgroup::PARENT).join(id),
-    }
+    let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str());
+    let path = path.filter(|path| !path.is_empty());
+    Path::new("/").join(path.unwrap_or(id))
 }
 
 /// The limits of the configuration; the devices that every container has come after its own rules.

@@ -369,7 +369,7 @@ fn cve_2023_6476_and_2025_47291_the_limits_hold_in_a_user_namespace() {
     let line = own
         .lines()
         .find(|line| line.contains(":pids:") || line.starts_with("0::") && !own.contains(":pids:"));
-    assert!(line.unwrap().ends_with(&format!("/aril/{id}")), "{own}");
+    assert!(line.unwrap().ends_with(&format!("/{id}")), "{own}");
     let limits: Vec<String> = cgroups_of(&id)
         .iter()
         .filter_map(|directory| std::fs::read_to_string(directory.join("pids.max")).ok())

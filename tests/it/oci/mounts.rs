@@ -311,7 +311,7 @@ fn only_the_container_s_cgroup_is_seen() {
     let id = sandbox.id("run");
     assert_eq!(
         without.lines().skip(3).collect::<Vec<_>>(),
-        ["ro", &count.to_string(), &format!("/aril/{id}")],
+        ["ro", &count.to_string(), &format!("/{id}")],
         "{without}"
     );
 }

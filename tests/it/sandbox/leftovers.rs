@@ -135,7 +135,7 @@ fn command_line(pid: i32) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
-/// Directories of container `id` in any hierarchy.
+/// Directories of container `id` in any hierarchy: the engine has a parent for its own, the runtime has none.
 pub(crate) fn cgroups_of(id: &str) -> Vec<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     mounts
@@ -146,7 +146,7 @@ pub(crate) fn cgroups_of(id: &str) -> Vec<PathBuf> {
                 .is_some_and(|kind| kind.starts_with("cgroup"))
         })
         .filter_map(|line| line.split(' ').nth(1))
-        .map(|mount| Path::new(mount).join("aril").join(id))
+        .flat_map(|mount| ["", "aril"].map(|parent| Path::new(mount).join(parent).join(id)))
         .filter(|directory| directory.exists())
         .collect()
 }
