@@ -15,6 +15,7 @@ use super::plan::write_file;
 use super::{Cgroup, PARENT};
 use crate::error;
 use crate::sys::kernel::{self, Interface};
+use crate::sys::pseudo;
 
 /// How long to wait for a state that the kernel reaches by itself, if nothing keeps it from it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,7 +29,7 @@ impl Cgroup {
         let mut pids = Vec::new();
         for directory in tree(directory) {
             let file = directory.join("cgroup.procs");
-            let text = match std::fs::read_to_string(&file) {
+            let text = match pseudo::read_text(&file) {
                 Ok(text) => text,
                 // The kernel says ENODEV when the directory goes away under an open file.
                 Err(error) if is_gone(&error) => continue,
@@ -59,7 +60,7 @@ impl Cgroup {
         };
         set(&directory.join("cgroup.freeze"), "1")?;
         wait_until("freeze", directory, || {
-            let events = std::fs::read_to_string(directory.join("cgroup.events"))?;
+            let events = pseudo::read_text(directory.join("cgroup.events"))?;
             Ok(events.lines().any(|line| line == "frozen 1"))
         })
     }
@@ -82,7 +83,7 @@ impl Cgroup {
             (None, Some(directory)) => (directory.join("cgroup.freeze"), "0"),
             (None, None) => return Ok(false),
         };
-        match std::fs::read_to_string(&file) {
+        match pseudo::read_text(&file) {
             Ok(state) => Ok(state.trim() != thawed),
             Err(error) if is_gone(&error) => Ok(false),
             Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
@@ -188,8 +189,7 @@ impl Cgroup {
     fn alive(&self) -> Result<bool> {
         Ok(self.pids()?.into_iter().any(|pid| {
             pid == 0
-                || std::fs::read_to_string(format!("/proc/{pid}/stat"))
-                    .is_ok_and(|stat| !is_dead(&stat))
+                || pseudo::read_text(format!("/proc/{pid}/stat")).is_ok_and(|stat| !is_dead(&stat))
         }))
     }
 }
@@ -204,7 +204,7 @@ fn is_dead(stat: &str) -> bool {
 fn freeze_v1(file: &Path) -> Result<()> {
     set(file, "FROZEN")?;
     wait_until("freeze", file, || {
-        let state = std::fs::read_to_string(file)?;
+        let state = pseudo::read_text(file)?;
         if state.trim() != "FROZEN" {
             write_file(file, "FROZEN")?;
             return Ok(false);

@@ -14,6 +14,7 @@ use super::Cgroup;
 use super::layout::Host;
 use super::plan::write_file;
 use crate::error;
+use crate::sys::pseudo;
 
 /// How often creation starts over when another process removes an empty parent in between.
 const RETRIES: usize = 20;
@@ -94,7 +95,7 @@ fn make(mount: &Path, directory: &Path) -> Result<bool> {
 /// no process may enter.
 fn inherited(mount: &Path, directory: &Path, file: &str) -> Result<String> {
     let path = directory.join(file);
-    let value = std::fs::read_to_string(&path)
+    let value = pseudo::read_text(&path)
         .with_context(|| format!("read {}", path.display()))?
         .trim()
         .to_owned();
@@ -113,7 +114,7 @@ fn inherited(mount: &Path, directory: &Path, file: &str) -> Result<String> {
 /// what is missing shows when a limit needs it.
 fn enable_controllers(mount: &Path, directory: &Path, offered: &[String]) {
     // Writing what is enabled already would wait for dying cgroups; looking does not.
-    let has = std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
+    let has = pseudo::read_text(directory.join("cgroup.controllers")).unwrap_or_default();
     let has: Vec<&str> = has.split_whitespace().collect();
     let lacks: Vec<String> = offered
         .iter()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::sys::mountinfo;
+use crate::sys::{mountinfo, pseudo};
 
 /// One mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Host {
             return Vec::new();
         };
         // A hierarchy without the file offers nothing; that is then the error of whoever needs a controller.
-        std::fs::read_to_string(unified.mount.join("cgroup.controllers"))
+        pseudo::read_text(unified.mount.join("cgroup.controllers"))
             .unwrap_or_default()
             .split_whitespace()
             .map(str::to_owned)
@@ -138,7 +138,7 @@ pub fn detect() -> Result<Host> {
     if let Some(host) = plain_v2() {
         return Ok(host);
     }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("read the mount table")?;
+    let mounts = pseudo::read_text("/proc/self/mountinfo").context("read the mount table")?;
     Ok(parse(&mounts))
 }
 

@@ -35,6 +35,7 @@ use crate::error;
 use crate::oci::runtime::resources::{DeviceRule, Resources};
 use crate::sys::bpf;
 use crate::sys::kernel::{self, Interface};
+use crate::sys::pseudo;
 
 /// The parent of all our cgroups; it is removed with the last of them.
 pub const PARENT: &str = "/aril";
@@ -239,7 +240,7 @@ impl Cgroup {
             // Here quota and period are one value, and what is left out stays.
             (Some(cpu), Some(directory)) if self.v1.is_empty() => {
                 let file = directory.join("cpu.max");
-                let present = std::fs::read_to_string(file).unwrap_or_default();
+                let present = pseudo::read_text(file).unwrap_or_default();
                 let resources = Resources {
                     cpu: Some(v2::with_present_quota(cpu, &present)),
                     ..resources.clone()
@@ -432,5 +433,5 @@ fn on_unified(
 
 /// Reads a file that holds one number.
 fn number(file: &Path) -> Option<u64> {
-    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    pseudo::read_text(file).ok()?.trim().parse().ok()
 }

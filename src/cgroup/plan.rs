@@ -3,13 +3,15 @@
 //! [`super::v1`] and [`super::v2`] turn resources into [`Write`]s without looking at the host; here they are written.
 
 use std::borrow::Cow;
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use rustix::fs::{Mode, OFlags};
 
 use crate::error;
+use crate::sys::pseudo;
 
 /// What to do when the kernel refuses a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +74,10 @@ pub(super) fn carry_out<'a>(
     directory: impl Fn(&str) -> Option<&'a Path>,
 ) -> Result<()> {
     let mut waiting = Vec::new();
+    let mut last = Last::default();
     for write in writes {
         let directory = directory(&write.controller).ok_or_else(|| missing(&write.controller))?;
-        match put(directory, write) {
+        match last.put(directory, write) {
             Err(error) if write.refusal == Refusal::Waits && is(&error, libc::EINVAL) => {
                 waiting.push((directory, write));
             }
@@ -83,7 +86,7 @@ pub(super) fn carry_out<'a>(
         }
     }
     for (directory, write) in waiting {
-        explain(put(directory, write), directory, write)?;
+        explain(last.put(directory, write), directory, write)?;
     }
     Ok(())
 }
@@ -102,22 +105,45 @@ fn is(error: &io::Error, errno: i32) -> bool {
     error.raw_os_error() == Some(errno)
 }
 
-fn put(directory: &Path, write: &Write) -> io::Result<()> {
-    let result = write_file(&directory.join(&*write.file), &write.value);
-    match (&result, &write.instead) {
-        (Err(error), Some((file, value))) if is(error, libc::ENOENT) => {
-            write_file(&directory.join(file), value)
+/// The file that was written to last: rules for devices go one by one into the same.
+#[derive(Default)]
+struct Last(Option<(PathBuf, OwnedFd)>);
+
+impl Last {
+    fn put(&mut self, directory: &Path, write: &Write) -> io::Result<()> {
+        let result = self.write(directory.join(&*write.file), &write.value);
+        match (&result, &write.instead) {
+            (Err(error), Some((file, value))) if is(error, libc::ENOENT) => {
+                self.write(directory.join(file), value)
+            }
+            _ => result,
         }
-        _ => result,
+    }
+
+    fn write(&mut self, path: PathBuf, value: &str) -> io::Result<()> {
+        let file = match self.0.take() {
+            Some((known, file)) if known == path => file,
+            _ => open(&path)?,
+        };
+        let (_, file) = self.0.insert((path, file));
+        write_once(file, value)
     }
 }
 
 /// Writes `value` to an existing file of a cgroup, in one write.
 pub(super) fn write_file(path: &Path, value: &str) -> io::Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .open(path)?
-        .write_all(value.as_bytes())
+    write_once(&open(path)?, value)
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// The kernel takes the whole value, or refuses it.
+fn write_once(file: &OwnedFd, value: &str) -> io::Result<()> {
+    rustix::io::retry_on_intr(|| rustix::io::write(file, value.as_bytes()))?;
+    Ok(())
 }
 
 /// Says what was refused; a memory limit below what is in use gets the numbers that tell so.
@@ -126,7 +152,7 @@ fn explain(result: io::Result<()>, directory: &Path, write: &Write) -> Result<()
         return Ok(());
     };
     if is(&error, libc::EBUSY) && write.file == "memory.limit_in_bytes" {
-        let number = |file| std::fs::read_to_string(directory.join(file)).unwrap_or_default();
+        let number = |file| pseudo::read_text(directory.join(file)).unwrap_or_default();
         return Err(error::conflict(format!(
             "unable to set memory limit to {} (current usage: {}, peak usage: {})",
             write.value,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Cgroup;
+use crate::sys::pseudo;
 
 /// The statistics of one cgroup.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -124,7 +125,7 @@ impl Cgroup {
             (None, Some(directory)) => directory.join("memory.events"),
             (None, None) => return 0,
         };
-        pairs(&std::fs::read_to_string(file).unwrap_or_default())
+        pairs(&pseudo::read_text(file).unwrap_or_default())
             .get("oom_kill")
             .copied()
             .unwrap_or(0)
@@ -132,7 +133,7 @@ impl Cgroup {
 }
 
 fn text(directory: &Path, file: &str) -> String {
-    std::fs::read_to_string(directory.join(file)).unwrap_or_default()
+    pseudo::read_text(directory.join(file)).unwrap_or_default()
 }
 
 /// One number; `max`, as v2 writes "unlimited", is 0.

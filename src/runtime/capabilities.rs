@@ -55,32 +55,33 @@ pub(super) fn plan(capabilities: &Capabilities, available: u64) -> (Sets, Vec<St
 /// Returns what this process may give to a child in its own user namespace.
 pub(super) fn available() -> u64 {
     let own = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
-    let mut available = 0;
-    for_each_bounding(|bit| available |= bit.bits() & own.bits());
-    available
-}
-
-fn for_each_bounding(mut each: impl FnMut(CapabilitySet)) {
-    for number in 0..64 {
-        let bit = CapabilitySet::from_bits_retain(1 << number);
-        match capability_is_in_bounding_set(bit) {
-            Ok(true) => each(bit),
-            Ok(false) => {}
-            // The kernel knows no more.
-            Err(_) => break,
-        }
-    }
+    // The first that the kernel does not know is an error.
+    (0..64)
+        .map(|number| CapabilitySet::from_bits_retain(1 << number))
+        .map_while(|bit| Some((bit, capability_is_in_bounding_set(bit).ok()?)))
+        .filter(|&(bit, bounding)| bounding && own.contains(bit))
+        .fold(0, |available, (bit, _)| available | bit.bits())
 }
 
 /// Takes everything out of the bounding set that is not in `sets`.
 pub(super) fn bound(sets: &Sets) -> Result<(), Failure> {
-    let mut result = Ok(());
-    for_each_bounding(|bit| {
-        if sets.bounding & bit.bits() == 0 && result.is_ok() {
-            result = remove_capability_from_bounding_set(bit);
+    for number in 0..64 {
+        let bit = CapabilitySet::from_bits_retain(1 << number);
+        if sets.bounding & bit.bits() != 0 {
+            continue;
         }
-    });
-    result.or_fail(|| "drop capabilities from the bounding set".to_owned())
+        match remove_capability_from_bounding_set(bit) {
+            Ok(()) => {}
+            // The kernel knows no more.
+            Err(Errno::INVAL) => break,
+            // Who may take nothing away need not where there is nothing.
+            Err(_) if capability_is_in_bounding_set(bit) == Ok(false) => {}
+            Err(errno) => {
+                return Err(errno).or_fail(|| "drop capabilities from the bounding set".to_owned());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Puts `effective` in force, keeping every capability that this process has within its reach.

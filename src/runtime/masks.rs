@@ -15,6 +15,7 @@ use super::channel::{Failure, OrFail as _};
 use super::options::Change;
 use super::rootfs::{Assembly, RootPlan};
 use crate::sys::mount::{FsOption, attach, clone_tree, detached};
+use crate::sys::pseudo;
 use crate::sys::rooted::Root;
 
 const READ_ONLY: Change = Change {
@@ -150,7 +151,7 @@ fn switch(root: BorrowedFd<'_>, no_pivot: bool) -> Result<(), Failure> {
 /// Unmounts proc and sysfs wherever the old root shows them. Paths are resolved from the old root here, which is below
 /// the new one: none of the container's mounts is meant.
 fn unmount_host_views() -> io::Result<()> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    let mounts = pseudo::read_text("/proc/self/mounts")?;
     for line in mounts.lines().rev() {
         let mut fields = line.split(' ');
         let (Some(path), Some("proc" | "sysfs")) = (fields.nth(1), fields.next()) else {

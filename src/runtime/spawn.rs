@@ -16,6 +16,7 @@ use crate::cgroup::Entry;
 use crate::oci::runtime::linux::{Linux, NamespaceKind};
 use crate::sys::clone::{Child, CloneOptions, clone};
 use crate::sys::process::abandon;
+use crate::sys::pseudo;
 
 /// Starts the first process of a container; returns it with the channel to it.
 pub(super) fn spawn(
@@ -134,7 +135,7 @@ fn enter_and_clone(
 
 /// Returns the id of the process behind a pidfd as our own pid namespace numbers it.
 fn pid_of(pidfd: i32) -> Result<Pid> {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{pidfd}"))
+    let text = pseudo::read_text(format!("/proc/self/fdinfo/{pidfd}"))
         .context("look at the pidfd of the first process")?;
     let pid = text
         .lines()

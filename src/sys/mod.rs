@@ -19,6 +19,7 @@ pub mod netlink;
 pub mod netns;
 pub mod notify;
 pub mod process;
+pub mod pseudo;
 pub mod quota;
 pub mod rooted;
 pub mod schedule;

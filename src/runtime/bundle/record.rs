@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::error;
 use crate::oci::runtime::Spec;
 use crate::oci::runtime::linux::{Namespace, NamespaceKind};
 use crate::oci::state::{State, Status};
+use crate::sys::{limited, pseudo};
 
 /// The longest configuration that is read.
 const CONFIG_MAX: u64 = 16 << 20;
@@ -231,7 +233,7 @@ fn with_time_namespace(mut spec: Spec) -> Spec {
 
 /// Returns when process `pid` was started, in ticks since the boot; nothing if there is none, or only a zombie.
 pub(super) fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = pseudo::read_text(format!("/proc/{pid}/stat")).ok()?;
     // PID (NAME) STATE …: the name may hold anything, so counting starts behind it, with field 3.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     if matches!(fields.next()?, "Z" | "X") {
@@ -263,7 +265,6 @@ impl Bundle {
 
 /// Reads the configuration of the bundle in `directory`.
 pub fn open_bundle(directory: &Path) -> Result<Bundle> {
-    use std::io::Read as _;
     let path = fs::canonicalize(directory)
         .with_context(|| format!("open bundle {}", directory.display()))?;
     let config = path.join("config.json");
@@ -273,13 +274,13 @@ pub fn open_bundle(directory: &Path) -> Result<Bundle> {
         )),
         file => file.with_context(|| format!("open {}", config.display()))?,
     };
-    let mut text = String::new();
-    file.take(CONFIG_MAX)
-        .read_to_string(&mut text)
+    let bytes = limited::read_to_end(file, CONFIG_MAX)
         .with_context(|| format!("read {}", config.display()))?;
     let invalid =
-        |error: serde_json::Error| error::invalid(format!("read {}: {error}", config.display()));
-    let spec: Spec = serde_json::from_str(&text).map_err(invalid)?;
+        |what: &dyn fmt::Display| error::invalid(format!("read {}: {what}", config.display()));
+    let bytes = bytes.ok_or_else(|| invalid(&format!("more than {CONFIG_MAX} bytes")))?;
+    let text = String::from_utf8(bytes).map_err(|error| invalid(&error))?;
+    let spec: Spec = serde_json::from_str(&text).map_err(|error| invalid(&error))?;
     if !spec.oci_version.starts_with("1.") {
         bail!(error::invalid(format!(
             "unsupported ociVersion {:?} in {}: this runtime knows version 1",
@@ -287,7 +288,7 @@ pub fn open_bundle(directory: &Path) -> Result<Bundle> {
             config.display()
         )));
     }
-    let text = RawValue::from_string(text).map_err(invalid)?;
+    let text = RawValue::from_string(text).map_err(|error| invalid(&error))?;
     Ok(Bundle { path, spec, text })
 }
 

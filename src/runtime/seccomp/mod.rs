@@ -65,7 +65,8 @@ pub fn compile(profile: &Seccomp, native: Architecture) -> Result<Filter> {
         ));
     }
     let mut flags = flags(profile.flags.as_deref())?;
-    let mut rules: HashMap<&str, Rules> = HashMap::new();
+    let names = profile.syscalls.iter().map(|rule| rule.names.len());
+    let mut rules: HashMap<&str, Rules> = HashMap::with_capacity(names.sum());
     for rule in &profile.syscalls {
         let returned = action(&rule.action, rule.errno_ret.unwrap_or(EPERM))?;
         if returned == libc::SECCOMP_RET_USER_NOTIF {
