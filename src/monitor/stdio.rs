@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use rustix::buffer::{SpareCapacity, spare_capacity};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown};
@@ -206,8 +207,7 @@ impl Hub {
             Stream::Stderr => &mut self.ends.stderr,
         };
         let Some(source) = end else { return Ok(false) };
-        self.chunk.resize(CHUNK_BYTES, 0);
-        let count = match rustix::io::read(source.as_fd(), &mut self.chunk[..]) {
+        let count = match rustix::io::read(source.as_fd(), emptied(&mut self.chunk)) {
             Ok(count) => count,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
             // A terminal whose other side nobody has open any more.
@@ -218,7 +218,7 @@ impl Hub {
             *end = None;
             return Ok(false);
         }
-        let bytes = &self.chunk[..count];
+        let bytes = &self.chunk;
         for client in &mut self.clients {
             client.deliver(stream, bytes, self.terminal);
         }
@@ -255,13 +255,12 @@ impl Hub {
 
     fn take_input(&mut self, number: usize) {
         let client = &self.clients[number];
-        self.chunk.resize(CHUNK_BYTES, 0);
-        match rustix::io::read(&client.stream, &mut self.chunk[..]) {
+        match rustix::io::read(&client.stream, emptied(&mut self.chunk)) {
             Ok(0) => self.end_input(number),
-            Ok(count) => {
+            Ok(_) => {
                 // Without an open input it has nowhere to go.
                 if self.ends.input.is_some() && !self.input_ends {
-                    self.pending.extend(&self.chunk[..count]);
+                    self.pending.extend(&self.chunk);
                     self.feed();
                 }
             }
@@ -361,6 +360,13 @@ pub fn set_size(terminal: BorrowedFd<'_>, size: Size) -> Result<()> {
     rustix::termios::tcsetwinsize(terminal, size)
         .map_err(io::Error::from)
         .context("set the size of a terminal")
+}
+
+/// Room for what is read next; of memory that nothing was written to yet, the system needs to provide none.
+fn emptied(chunk: &mut Vec<u8>) -> SpareCapacity<'_, u8> {
+    chunk.clear();
+    chunk.reserve(CHUNK_BYTES);
+    spare_capacity(chunk)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
 };
 
 /// The most descriptors that one message carries.
@@ -51,7 +51,16 @@ pub fn receive(
 ) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = vec![0; max_bytes];
+    // Room for what there is, not for what there may be: zeros take time. A stream does not say how much there is.
+    let (_, length) = rustix::io::retry_on_intr(|| {
+        recv(socket, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC)
+    })?;
+    let room = if length == 0 {
+        max_bytes
+    } else {
+        length.min(max_bytes)
+    };
+    let mut bytes = vec![0; room];
     let received = rustix::io::retry_on_intr(|| {
         recvmsg(
             socket,

@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -297,7 +298,7 @@ impl<'a> State<'a> {
             killed: None,
             interrupts: 0,
             listens: true,
-            chunk: vec![0; CHUNK_BYTES],
+            chunk: Vec::with_capacity(CHUNK_BYTES),
         })
     }
 
@@ -316,7 +317,8 @@ impl<'a> State<'a> {
     }
 
     fn read_stdin(&mut self) -> Result<()> {
-        match rustix::io::read(std::io::stdin(), &mut self.chunk[..]) {
+        self.chunk.clear();
+        match rustix::io::read(std::io::stdin(), spare_capacity(&mut self.chunk)) {
             // Raw mode knows no end of input: the terminal has been closed, and there is nobody to stay for.
             Ok(0) | Err(Errno::IO) if self.raw => {
                 self.pending.clear();
@@ -326,8 +328,8 @@ impl<'a> State<'a> {
                 self.stdin_open = false;
                 self.feed();
             }
-            Ok(count) => {
-                let (bytes, detach) = self.keys.filter(&self.chunk[..count]);
+            Ok(_) => {
+                let (bytes, detach) = self.keys.filter(&self.chunk);
                 self.pending.extend(bytes);
                 self.detached = detach;
                 self.feed();
@@ -369,7 +371,8 @@ impl<'a> State<'a> {
         let Some(output) = &self.outputs[number] else {
             return Ok(false);
         };
-        let read = || rustix::io::read(&output.from, &mut self.chunk[..]);
+        self.chunk.clear();
+        let read = || rustix::io::read(&output.from, spare_capacity(&mut self.chunk));
         let count = match rustix::io::retry_on_intr(read) {
             Ok(count) => count,
             Err(Errno::AGAIN) => return Ok(false),
@@ -382,7 +385,7 @@ impl<'a> State<'a> {
             self.outputs[number] = None;
             return Ok(false);
         }
-        let bytes = &self.chunk[..count];
+        let bytes = &self.chunk;
         let written = match carries {
             Carries::Stdout => write(false, bytes),
             Carries::Stderr => write(true, bytes),
