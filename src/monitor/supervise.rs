@@ -90,6 +90,8 @@ pub(super) struct Monitor {
 
 /// Runs the monitor of container `id`, until the container has ended for good.
 pub fn main(dirs: &Dirs, id: &str) -> Result<()> {
+    // It was executed by a descriptor, whose number ps(1) would show.
+    rustix::thread::set_name(c"aril").context("name the monitor")?;
     let socket = scrub::scrub()?;
     let signals = signals::take()?;
     let Some((Request::Start { attach, again }, descriptors)) = control::receive(socket.as_fd())?

@@ -245,7 +245,11 @@ fn the_monitor_of_a_running_container() {
         "sleep 1000 & sleep 1000",
     ]);
     let pid = sandbox.inspect("box", "{{.State.Pid}}");
-    kill(sandbox.monitor("box"));
+    let monitor = sandbox.monitor("box");
+    // As ps(1) and top(1) call it.
+    let name = std::fs::read_to_string(format!("/proc/{monitor}/comm")).unwrap();
+    assert_eq!(name, "aril\n");
+    kill(monitor);
     let listed = sandbox.aril(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]);
     assert_eq!((listed.code, listed.out.as_str()), (0, "box exited\n"));
     assert!(
