@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! record ─ cached, seen by all ─▶ start ──────────────▶ wait ─▶ the user is told
-//!                              └▶ fsync, by threads ─────┘
+//!                              └▶ fsync, by a thread ────┘
 //! ```
 //!
 //! What the user was told survives a power cut. A cut that comes before may take the container, or leave a record that
@@ -10,16 +10,19 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow};
 
 /// A record that is to go to the disk. Who drops it waits as well, and errors become warnings.
+///
+/// One path after the other: the first takes a journal's commit along, and leaves nothing to do for those after it. Side by
+/// side each would wait for the disk by itself.
 #[derive(Debug, Default)]
 #[must_use = "the record survives a power cut only once this has been waited for"]
 pub struct Settling {
-    threads: Vec<JoinHandle<Result<()>>>,
+    thread: Option<JoinHandle<Result<()>>>,
     /// Files and directories that no thread has taken on.
     left: Vec<PathBuf>,
 }
@@ -27,14 +30,21 @@ pub struct Settling {
 impl Settling {
     pub(super) fn new(paths: Vec<PathBuf>) -> Settling {
         Settling {
-            threads: Vec::new(),
+            thread: None,
             left: paths,
         }
     }
 
-    /// Begins, by a thread for each, while the caller does something else: a disk brings several to rest in the time of one.
+    /// Begins, by a thread, while the caller does something else.
     pub fn begin(mut self) -> Settling {
-        self.spawn(0);
+        let paths = self.left.clone();
+        // Without a thread it is done by who waits.
+        if !paths.is_empty()
+            && let Ok(thread) = Builder::new().spawn(move || sync(&paths))
+        {
+            self.thread = Some(thread);
+            self.left.clear();
+        }
         self
     }
 
@@ -43,28 +53,13 @@ impl Settling {
         self.join()
     }
 
-    /// Hands all but `own` paths to threads.
-    fn spawn(&mut self, own: usize) {
-        let others = self.left.split_off(own.min(self.left.len()));
-        for path in others {
-            let other = path.clone();
-            match Builder::new().spawn(move || sync(&other)) {
-                Ok(thread) => self.threads.push(thread),
-                // Without a thread it is done by who waits.
-                Err(_) => self.left.push(path),
-            }
-        }
-    }
-
     fn join(&mut self) -> Result<()> {
-        self.spawn(1);
-        let mut result = self.left.drain(..).try_for_each(|path| sync(&path));
-        for thread in self.threads.drain(..) {
-            let ended = thread.join();
-            let synced = ended.map_err(|_| anyhow!("a thread has ended before its work"));
-            result = result.and(synced.and_then(|synced| synced));
-        }
-        result
+        sync(&std::mem::take(&mut self.left))?;
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        let ended = thread.join();
+        ended.map_err(|_| anyhow!("a thread has ended before its work"))?
     }
 }
 
@@ -76,10 +71,13 @@ impl Drop for Settling {
     }
 }
 
-fn sync(path: &Path) -> Result<()> {
-    match File::open(path).and_then(|file| file.sync_all()) {
-        // The container has been removed, and nothing is left to outlive anything.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        synced => synced.with_context(|| format!("bring {} to the disk", path.display())),
+fn sync(paths: &[PathBuf]) -> Result<()> {
+    for path in paths {
+        match File::open(path).and_then(|file| file.sync_all()) {
+            // The container has been removed, and nothing is left to outlive anything.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            synced => synced.with_context(|| format!("bring {} to the disk", path.display()))?,
+        }
     }
+    Ok(())
 }
