@@ -1,8 +1,8 @@
 //! The engine's knowledge of a container: its record, its status, its name.
 //!
 //! `record.json` is what was asked for and what was decided at creation; the command line changes it under its lock
-//! (rename, update). `state.json` is where in its life the container is; while a monitor lives only that monitor writes it,
-//! and otherwise whoever repairs or removes the container, under the monitor's lock.
+//! (rename, update). `state.json` is where in its life the container is, from its first start on; while a monitor lives only
+//! that monitor writes it, and otherwise whoever repairs or removes the container, under the monitor's lock.
 //!
 //! A container exists once its directory has its final name; that rename and the link that reserves its name happen under
 //! one lock, so a link without its container was left by a crash and counts for nothing.
@@ -306,7 +306,6 @@ impl Containers {
     ///
     /// The error is of kind `Conflict` if the name is taken.
     pub fn insert(&self, draft: &Path, record: &Record) -> Result<Settling> {
-        store::write_json(&draft.join(STATE), &Status::default(), Durability::Cached)?;
         store::write_json(&draft.join(RECORD), record, Durability::Cached)?;
         let dir = self.dirs.container(&record.id);
         let lock = FileLock::exclusive(&self.dirs.lock("names"))?;
@@ -428,13 +427,18 @@ impl Containers {
 
     /// Reads the status of a container.
     ///
-    /// A status that a power cut has damaged reads as that of a container that was killed with the machine.
+    /// A status that a power cut has damaged reads as that of a container that was killed with the machine; what was never
+    /// started has none.
     pub fn status(&self, id: &str) -> Result<Status> {
-        let path = self.dirs.container(id).join(STATE);
-        match store::read_json(&path) {
+        let dir = self.dirs.container(id);
+        match store::read_json(&dir.join(STATE)) {
             Ok(status) => Ok(status),
             Err(error) if error::is(&error, error::Kind::NotFound) => {
-                Err(error::not_found(format!("No such container: {id}")))
+                if dir.join(RECORD).exists() {
+                    Ok(Status::default())
+                } else {
+                    Err(error::not_found(format!("No such container: {id}")))
+                }
             }
             Err(error) => {
                 tracing::warn!("{error:#}");
