@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -62,7 +62,7 @@ impl FileLock {
 
     /// Returns whether somebody holds a lock on `path`, without taking it; nobody does if the file is missing.
     pub fn is_held(path: &Path) -> Result<bool> {
-        let file = match File::open(path) {
+        let file = match open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => {
@@ -262,7 +262,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 fn read_limited(path: &Path) -> Result<Vec<u8>> {
-    let file = match File::open(path) {
+    let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(error::not_found(format!(
@@ -280,6 +280,12 @@ fn read_limited(path: &Path) -> Result<Vec<u8>> {
             path.display()
         )
     })
+}
+
+/// Opens a file to be read by one call; musl, by which std opens, makes a second one for `CLOEXEC`.
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 /// Writes `value` as JSON by [`write_atomic`].
@@ -320,6 +326,11 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
 
     /// Reads one document; the error is of kind `NotFound` if there is no such object.
     pub fn read(&self, key: &str) -> Result<T> {
+        self.read_as(key)
+    }
+
+    /// Reads of one document what `U` has of it.
+    pub fn read_as<U: DeserializeOwned>(&self, key: &str) -> Result<U> {
         read_json(&self.dir(key).join(self.file))
     }
 
@@ -376,18 +387,23 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         Ok(keys)
     }
 
-    /// Returns all documents with their keys; one that vanished meanwhile is left out, a damaged one is left out with a
-    /// warning, so that damage stays local.
-    pub fn list(&self) -> Result<Vec<(String, T)>> {
-        let mut documents = Vec::new();
-        for key in self.keys()? {
-            match self.read(&key) {
-                Ok(document) => documents.push((key, document)),
-                Err(error) if error::is(&error, error::Kind::NotFound) => {}
-                Err(error) => tracing::warn!("skipped a damaged record: {}", error::line(&error)),
+    /// Reads all documents, one after the other, and returns them with their keys; one that vanished meanwhile is left out,
+    /// a damaged one is left out with a warning, so that damage stays local.
+    pub fn list(&self) -> Result<impl Iterator<Item = (String, T)>> {
+        self.list_as()
+    }
+
+    /// Reads as [`Records::list`] does what `U` has of all documents.
+    pub fn list_as<U: DeserializeOwned>(&self) -> Result<impl Iterator<Item = (String, U)>> {
+        let document = |key: String| match self.read_as(&key) {
+            Ok(document) => Some((key, document)),
+            Err(error) if error::is(&error, error::Kind::NotFound) => None,
+            Err(error) => {
+                tracing::warn!("skipped a damaged record: {}", error::line(&error));
+                None
             }
-        }
-        Ok(documents)
+        };
+        Ok(self.keys()?.into_iter().filter_map(document))
     }
 
     /// Ends an object: moves its directory into `trash` and returns where it is now. The caller holds its lock, and
@@ -519,7 +535,7 @@ mod tests {
             .insert("a", &Doc::new(), Durability::Cached)
             .unwrap();
         std::fs::write(records.dir("b").join("doc.json"), b"{\"n\":").unwrap();
-        assert_eq!(records.list().unwrap().len(), 1);
+        assert_eq!(records.list().unwrap().count(), 1);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

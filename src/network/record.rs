@@ -329,12 +329,7 @@ impl Networks {
     fn read(&self) -> Result<Vec<Record>> {
         let mut networks = Vec::new();
         if self.dirs.networks().is_dir() {
-            networks = self
-                .records
-                .list()?
-                .into_iter()
-                .map(|(_, network)| network)
-                .collect();
+            networks = self.records.list()?.map(|(_, network)| network).collect();
         }
         Ok(networks)
     }

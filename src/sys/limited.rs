@@ -5,14 +5,20 @@ use std::io::{self, Read as _};
 
 /// Reads a file from where it stands to its end; nothing if that is more than `max_bytes`.
 ///
-/// This takes one call for what is there and one that finds the end: std, which looks into no limited reader, would begin with
-/// 32 bytes.
+/// Of a file that is as long as it says this takes one call, for which there is room for a byte more than that: no other
+/// needs to find the end. std, which looks into no limited reader, would begin with 32 bytes.
 pub fn read_to_end(file: File, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     let expected = file.metadata().map_or(0, |metadata| metadata.len());
     let room = usize::try_from(expected.min(max_bytes)).map_or(0, |bytes| bytes + 1);
     let mut bytes = Vec::with_capacity(room);
-    file.take(max_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    if (1..=max_bytes).contains(&expected) {
+        let read = || rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes));
+        if rustix::io::retry_on_intr(read)? as u64 == expected {
+            return Ok(Some(bytes));
+        }
+    }
+    let rest = max_bytes.saturating_add(1) - bytes.len() as u64;
+    file.take(rest).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= max_bytes).then_some(bytes))
 }
 
@@ -28,6 +34,9 @@ mod tests {
         assert_eq!(read(5).as_deref(), Some(&b"12345"[..]));
         assert_eq!(read(u64::MAX).as_deref(), Some(&b"12345"[..]));
         assert_eq!(read(4), None);
+        let mut begun = File::open(&path).unwrap();
+        begun.read_exact(&mut [0; 2]).unwrap();
+        assert_eq!(read_to_end(begun, 5).unwrap().as_deref(), Some(&b"345"[..]));
         std::fs::remove_file(&path).unwrap();
         // It says that it has no length.
         let version = File::open("/proc/version").unwrap();

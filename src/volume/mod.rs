@@ -121,7 +121,6 @@ impl Volumes {
     pub fn list(&self) -> Result<Vec<Volume>> {
         let records = self.records.list()?;
         Ok(records
-            .into_iter()
             .map(|(name, record)| self.describe(&name, record))
             .collect())
     }
