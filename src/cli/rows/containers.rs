@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::{column, joined, text};
+use super::{column, joined, local_time, text};
 use crate::cli::format::{self, List};
 use crate::cli::human;
 use crate::cli::template::value::{Column, Value};
@@ -120,9 +120,20 @@ pub struct Mount {
     pub driver: String,
 }
 
-/// Returns the row of a container; `whole` is `--no-trunc`.
-pub fn row(container: &Container, now: Timestamp, whole: bool) -> Value {
-    let c = container;
+/// How a row is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The present.
+    pub now: Timestamp,
+    /// Whether nothing is cut off (`--no-trunc`).
+    pub whole: bool,
+    /// Whether the column `CreatedAt` is looked at.
+    pub created_at: bool,
+}
+
+/// Returns the row of a container.
+pub fn row(container: &Container, options: Options) -> Value {
+    let (c, whole) = (container, options.whole);
     let id = if whole {
         &c.id
     } else {
@@ -134,8 +145,8 @@ pub fn row(container: &Container, now: Timestamp, whole: bool) -> Value {
         text(id),
         text(image(c, whole)),
         text(human::text::command_column(&c.command, whole)),
-        text(human::time::local_time(c.created)),
-        text(human::time::ago(c.created, now)),
+        local_time(c.created, options.created_at),
+        text(human::time::ago(c.created, options.now)),
         text(human::ports::ports(&c.ports)),
         text(&c.state),
         text(&c.status),
@@ -160,9 +171,14 @@ const NEVER_RIGHT: [&str; 3] = [
 
 /// Checks a `--format` of `ps` before anything is looked up, with docker's words for that.
 pub fn check_format(asked: &str) -> Result<()> {
-    let empty = row(&Container::default(), Timestamp::UNIX_EPOCH, false);
     let template = crate::cli::template::Template::parse(asked)
         .map_err(|error| error::invalid(format!("failed to parse template: {error}")))?;
+    let options = Options {
+        now: Timestamp::UNIX_EPOCH,
+        whole: false,
+        created_at: false,
+    };
+    let empty = row(&Container::default(), options);
     match template.execute(&empty) {
         // An empty row has no first letter and no second name: only what no row has is wrong.
         Err(error)
@@ -272,9 +288,13 @@ mod tests {
     }
 
     fn check(list: &List, asked: &str, whole: bool, want: &str) {
-        let now = Timestamp::from_second(1_763_633_472 + 7200).unwrap();
-        let rows = [row(&web(), now, whole)];
         let format = list.format(asked, false).unwrap();
+        let options = Options {
+            now: Timestamp::from_second(1_763_633_472 + 7200).unwrap(),
+            whole,
+            created_at: format.uses("CreatedAt"),
+        };
+        let rows = [row(&web(), options)];
         assert_eq!(format.render(list.columns, &rows).unwrap(), want, "{asked}");
     }
 

@@ -185,6 +185,7 @@ fn rows(details: &Details, now: Timestamp, short: bool) -> [Vec<Value>; 4] {
         now,
         whole: !short,
         digests: false,
+        created_at: true,
     };
     let image = |image: &ImageSummary| images::rows(image, "", options).into_iter().next();
     let container = |container: &Container| {
@@ -193,7 +194,12 @@ fn rows(details: &Details, now: Timestamp, short: bool) -> [Vec<Value>; 4] {
             size_root_fs: 0,
             ..container.clone()
         };
-        containers::row(&own, now, !short)
+        let options = containers::Options {
+            now,
+            whole: !short,
+            created_at: true,
+        };
+        containers::row(&own, options)
     };
     [
         details.images.iter().filter_map(image).collect(),

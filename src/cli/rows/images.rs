@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{column, text};
+use super::{column, local_time, text};
 use crate::cli::format::{self, List};
 use crate::cli::human;
 use crate::cli::template::value::{Column, Value};
@@ -58,6 +58,8 @@ pub struct Options {
     pub whole: bool,
     /// `--digests`
     pub digests: bool,
+    /// Whether the column `CreatedAt` is looked at.
+    pub created_at: bool,
 }
 
 /// Returns the text of `--format` that adds the digests that `--digests` asks for to a table of the user.
@@ -161,7 +163,7 @@ pub fn row(image: &ImageSummary, name: [&str; 3], options: Options) -> Value {
         text(tag),
         text(digest),
         text(human::time::ago(created, options.now)),
-        text(human::time::local_time(created)),
+        local_time(created, options.created_at),
         text(human::size::bytes_short(image.size)),
         text(containers),
         text(human::size::bytes_decimal(image.size)),
@@ -202,6 +204,7 @@ mod tests {
             now: Timestamp::from_second(1_763_633_472 + 259_200).unwrap(),
             whole: false,
             digests,
+            created_at: true,
         };
         let list = if digests { LIST_WITH_DIGESTS } else { LIST };
         let asked = with_digests(asked, digests);

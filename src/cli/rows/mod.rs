@@ -5,6 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
+use crate::cli::human;
 use crate::cli::template::value::{Column, Value};
 
 pub mod containers;
@@ -22,6 +25,12 @@ pub(crate) const fn column(name: &'static str, header: &'static str) -> Column {
 
 pub(crate) fn text(text: impl AsRef<str>) -> Value {
     Value::string(text.as_ref())
+}
+
+/// A time in the local zone, if anybody looks at it: to know that zone, all of the system are looked through.
+fn local_time(time: Timestamp, is_shown: bool) -> Value {
+    let shown = Some(time).filter(|_| is_shown);
+    text(shown.map(human::time::local_time).unwrap_or_default())
 }
 
 /// `k=v,k=v`, sorted.

@@ -53,7 +53,11 @@ pub fn ps(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     };
     let found = engine_list::list(&engine, &options).map_err(Failed::engine)?;
     let table = references::read(&engine.images).map_err(Failed::engine)?;
-    let now = Timestamp::now();
+    let options = containers::Options {
+        now: Timestamp::now(),
+        whole: arguments.no_trunc,
+        created_at: format.uses("CreatedAt"),
+    };
     let links = if arguments.no_trunc {
         engine_list::link_names(&engine).map_err(Failed::engine)?
     } else {
@@ -62,13 +66,13 @@ pub fn ps(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let rows: Result<Vec<_>> = found
         .iter()
         .map(|container| {
-            let mut shown = shown(container, &table, now);
+            let mut shown = shown(container, &table, options.now);
             let more = links.get(&container.record.id);
             shown.names.extend(more.into_iter().flatten().cloned());
             if sizes {
                 (shown.size_rw, shown.size_root_fs) = size(&engine, container)?;
             }
-            Ok(containers::row(&shown, now, arguments.no_trunc))
+            Ok(containers::row(&shown, options))
         })
         .collect();
     output::out(&format.render(list.columns, &rows?)?)?;
@@ -193,6 +197,7 @@ pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
         now: Timestamp::now(),
         whole: arguments.no_trunc,
         digests: arguments.digests,
+        created_at: format.uses("CreatedAt"),
     };
     let rows: Vec<_> = found
         .iter()
