@@ -7,8 +7,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 
 use super::{Engine, lifecycle};
+use crate::container::logs::entry::Entry;
 use crate::container::logs::options::Driver;
-use crate::container::logs::read::{Entry, Reader, Selection};
+use crate::container::logs::read::{Reader, Selection};
 use crate::container::{Container, Phase};
 use crate::error;
 use crate::monitor::client::Connection;
@@ -21,7 +22,7 @@ pub fn logs(
     container: &Container,
     selection: &Selection,
     follow: bool,
-    each: &mut dyn FnMut(Entry) -> Result<bool>,
+    each: &mut dyn FnMut(Entry<'_>) -> Result<bool>,
 ) -> Result<()> {
     let driver = Driver::from_config(&container.record.host_config.log_config)?;
     if driver.files.is_none() {

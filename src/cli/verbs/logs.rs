@@ -13,7 +13,8 @@ use crate::cli::commands::processes::LogsArgs;
 use crate::cli::face::Failed;
 use crate::cli::human::time::{parse_duration, parse_time};
 use crate::cli::output;
-use crate::container::logs::read::{Entry, Selection};
+use crate::container::logs::entry::Entry;
+use crate::container::logs::read::Selection;
 use crate::container::logs::{Attributes, Stream};
 use crate::engine::logs;
 use crate::error;
@@ -35,14 +36,14 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     let mut err = BufWriter::with_capacity(64 << 10, std::io::stderr().lock());
     let tty = container.record.config.tty;
     let follow = arguments.follow;
-    let mut each = |entry: Entry| -> Result<bool> {
+    let mut each = |entry: Entry<'_>| -> Result<bool> {
         let to: &mut dyn Write = if entry.stream == Stream::Stderr && !tty {
             &mut err
         } else {
             &mut out
         };
         let time = arguments.timestamps.then(|| stamp(entry.time));
-        let attributes = arguments.details.then(|| details(&entry.attributes));
+        let attributes = arguments.details.then(|| details(entry.attributes));
         let mut before = [time, attributes].into_iter().flatten();
         let printed = before
             .try_for_each(|text| write!(to, "{text} "))

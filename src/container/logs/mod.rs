@@ -8,6 +8,7 @@
 //! A line longer than [`LINE_MAX_BYTES`] becomes several pieces. A remote that takes nothing holds the container's output up
 //! as a full pipe would, or with `mode=non-blocking` loses what does not fit into its buffer.
 
+pub mod entry;
 pub mod file;
 pub mod identity;
 pub mod journald;
@@ -36,9 +37,10 @@ pub const LINE_MAX_BYTES: usize = 16 << 10;
 pub type Attributes = BTreeMap<String, String>;
 
 /// Where output came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output; everything of a terminal.
+    #[default]
     Stdout,
     /// Standard error.
     Stderr,
@@ -284,9 +286,7 @@ mod tests {
 
     fn lines(path: &Path, selection: &Selection) -> Vec<String> {
         let mut reader = Reader::open(path, selection).unwrap();
-        std::iter::from_fn(|| reader.next().unwrap())
-            .map(|entry| entry.line)
-            .collect()
+        std::iter::from_fn(|| reader.next().unwrap().map(|entry| entry.line.to_owned())).collect()
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
             for number in 100 * round..100 * round + 100 {
                 write_line(&mut writer, number);
                 while let Some(entry) = follower.next().unwrap() {
-                    followed.push(entry.line);
+                    followed.push(entry.line.to_owned());
                 }
             }
         }

@@ -1,6 +1,5 @@
 //! A container's log, read from its oldest file on, and followed where the writer goes on.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom};
 use std::ops::Range;
@@ -9,39 +8,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use serde::Deserialize;
 
+use super::LINE_MAX_BYTES;
+use super::entry::{Decoder, Entry};
 use super::file::numbered;
 use super::pack::{self, Origin, Unpacked, compressed};
-use super::{Attributes, LINE_MAX_BYTES, Stream};
 
 /// The longest entry that is read back: every byte of a piece may have become six, and attributes have room too.
 const ENTRY_MAX_BYTES: usize = 16 * LINE_MAX_BYTES;
 /// How much is read at a time.
 const BLOCK_BYTES: usize = 64 << 10;
-
-/// One entry as it was read back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// When it was written.
-    pub time: Timestamp,
-    /// Where it came from.
-    pub stream: Stream,
-    /// The line, with its `\n` unless it is a piece of a longer one.
-    pub line: String,
-    /// Attributes of the container that were wanted.
-    pub attributes: Attributes,
-}
-
-#[derive(Deserialize)]
-struct Raw<'a> {
-    log: String,
-    #[serde(borrow)]
-    stream: Cow<'a, str>,
-    #[serde(default)]
-    attrs: Attributes,
-    time: Timestamp,
-}
 
 /// Which entries are wanted.
 #[derive(Clone, Debug, Default)]
@@ -163,6 +139,7 @@ pub struct Reader {
     file: Option<Part>,
     buffer: Vec<u8>,
     consumed: usize,
+    decoder: Decoder,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
@@ -175,6 +152,7 @@ impl Reader {
             file: None,
             buffer: Vec::new(),
             consumed: 0,
+            decoder: Decoder::default(),
             since: selection.since,
             until: selection.until,
         };
@@ -227,16 +205,16 @@ impl Reader {
         clippy::should_implement_trait,
         reason = "the end is not final, and reading can fail"
     )]
-    pub fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>> {
         while let Some(line) = self.line()? {
-            let Some(entry) = parse(&self.buffer[line]) else {
+            let Some(time) = self.decoder.decode(&self.buffer[line]) else {
                 continue;
             };
-            if self.until.is_some_and(|until| entry.time > until) {
+            if self.until.is_some_and(|until| time > until) {
                 return Ok(None);
             }
-            if self.since.is_none_or(|since| entry.time >= since) {
-                return Ok(Some(entry));
+            if self.since.is_none_or(|since| time >= since) {
+                return Ok(Some(self.decoder.entry()));
             }
         }
         Ok(None)
@@ -332,19 +310,4 @@ impl Reader {
         }
         Ok(None)
     }
-}
-
-fn parse(line: &[u8]) -> Option<Entry> {
-    let raw: Raw<'_> = serde_json::from_slice(line).ok()?;
-    let stream = if raw.stream == "stderr" {
-        Stream::Stderr
-    } else {
-        Stream::Stdout
-    };
-    Some(Entry {
-        time: raw.time,
-        stream,
-        line: raw.log,
-        attributes: raw.attrs,
-    })
 }
