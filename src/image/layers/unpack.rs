@@ -1,6 +1,6 @@
 //! A blob → a layer: stored, unpacked and verified in one pass, then given its name.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::image::Digest;
@@ -16,9 +16,6 @@ use crate::image::compress::{Compression, ahead, decompress_buffered};
 use crate::image::work::WorkDir;
 use crate::oci::digest::{Hasher, HashingReader, HashingWriter};
 use crate::store::{self, Durability};
-
-/// How much of a blob is read at a time.
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// Stores and unpacks a layer in one pass: `input` is what `part` still lacks.
 ///
@@ -38,7 +35,8 @@ pub fn receive(
         input,
         part: &mut part,
     };
-    // One receives, hashes and stores, the next inflates, the last hashes and unpacks: each costs about as much.
+    // One receives, hashes and stores, the next inflates, the last hashes and unpacks: each costs about as much. What is not
+    // compressed has two of them.
     let staged = ahead(replay.chain(tee), |input| {
         Staged::make(images, input, (expected.diff_id, covered))
     })?;
@@ -85,8 +83,9 @@ pub(crate) fn unpack_from(
     input: impl Read + Send,
 ) -> Result<Meta> {
     let covered = blob.algorithm() == diff_id.algorithm();
-    let input = BufReader::with_capacity(BUFFER_BYTES, input);
-    let staged = Staged::make(images, input, (Some(diff_id), covered))?;
+    let staged = ahead(input, |input| {
+        Staged::make(images, input, (Some(diff_id), covered))
+    })?;
     verify(staged.diff_id.as_ref().unwrap_or(blob), diff_id)?;
     let tar_size = staged.tar_size.unwrap_or(size);
     let backing = Backing::Blob {
@@ -108,7 +107,7 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// Unpacks `input`, compressed or not, and reads it to its end.
+    /// Unpacks `input`, compressed or not, which is read ahead, and reads it to its end.
     ///
     /// What comes out is hashed as `diff_id` is, unless it is what went in and the caller's own hash has it `covered`.
     fn make(
@@ -125,14 +124,15 @@ impl Staged {
             Some(diff_id) => Some(Hasher::like(diff_id)?),
             None => Some(Hasher::sha256()),
         };
-        let (facts, counted) = ahead(stream, |stream| -> Result<_> {
-            let Some(hasher) = hasher else {
-                return Ok((apply(stream, &root, Policy::Layer)?, None));
-            };
-            let mut reader = HashingReader::new(stream, hasher);
-            let facts = apply(&mut reader, &root, Policy::Layer)?;
-            Ok((facts, Some(reader.finish())))
-        })?;
+        let (facts, counted) = match hasher {
+            // The caller has read ahead, and nothing else is to be done than to unpack.
+            None => (apply(stream, &root, Policy::Layer)?, None),
+            Some(hasher) => ahead(stream, |stream| -> Result<_> {
+                let mut reader = HashingReader::new(stream, hasher);
+                let facts = apply(&mut reader, &root, Policy::Layer)?;
+                Ok((facts, Some(reader.finish())))
+            })?,
+        };
         let (diff_id, tar_size) = counted.unzip();
         Ok(Staged {
             work,
@@ -225,8 +225,9 @@ pub(super) fn stage_blob(
     let blob = blobs::open(images, digest)?;
     let mut reader = HashingReader::new(blob, Hasher::like(digest)?);
     let covered = digest.algorithm() == diff_id.algorithm();
-    let input = BufReader::with_capacity(BUFFER_BYTES, &mut reader);
-    let staged = Staged::make(images, input, (Some(diff_id), covered))?;
+    let staged = ahead(&mut reader, |input| {
+        Staged::make(images, input, (Some(diff_id), covered))
+    })?;
     let (found, read) = reader.finish();
     verify(&found, digest)?;
     verify(staged.diff_id.as_ref().unwrap_or(&found), diff_id)?;
