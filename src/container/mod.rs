@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use oci_spec::image::Digest;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::dirs::Dirs;
@@ -44,9 +45,9 @@ pub use settling::Settling;
 const RECORD: &str = "record.json";
 const STATE: &str = "state.json";
 
-/// What was asked for and decided at creation.
+/// What was asked for and decided at creation; `H` is a part of the host configuration where not all of it is needed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<H = HostConfig> {
     /// 64 hexadecimal digits.
     pub id: String,
     /// Without the leading `/` that documents show.
@@ -62,7 +63,7 @@ pub struct Record {
     /// As it was asked for, merged with the image's.
     pub config: Config,
     /// As it was asked for, with defaults filled in.
-    pub host_config: HostConfig,
+    pub host_config: H,
     /// As it was asked for.
     pub networking_config: NetworkingConfig,
     /// Volumes, binds and tmpfs mounts of the long form, with what they resolved to.
@@ -85,6 +86,16 @@ impl Record {
         }
         images
     }
+}
+
+/// What lists show of a [`HostConfig`], which is the larger half of a record and takes the longest to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Listed {
+    /// As in [`HostConfig`].
+    pub network_mode: String,
+    /// As in [`HostConfig`].
+    pub links: Option<Vec<String>>,
 }
 
 /// Where in its life a container is.
@@ -260,11 +271,11 @@ impl ExitStatus {
     }
 }
 
-/// A container as it was read.
+/// A container as it was read; `H` is as in [`Record`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Container {
-    /// Its record.
-    pub record: Record,
+pub struct Container<H = HostConfig> {
+    /// Its record; boxed, since it is large, and lists of containers are sorted and filtered.
+    pub record: Box<Record<H>>,
     /// Its status.
     pub status: Status,
 }
@@ -412,16 +423,21 @@ impl Containers {
 
     /// Reads a container by its full id; the error is of kind `NotFound` if there is none.
     pub fn get(&self, id: &str) -> Result<Container> {
+        self.get_as(id)
+    }
+
+    /// Reads as [`Containers::get`] does what `H` has of the host configuration.
+    pub fn get_as<H: DeserializeOwned>(&self, id: &str) -> Result<Container<H>> {
         let record = self
             .records
-            .read(id)
+            .read_as(id)
             .map_err(|error| match error::kind(&error) {
                 Some(error::Kind::NotFound) => error::not_found(format!("No such container: {id}")),
                 _ => error,
             })?;
         Ok(Container {
             status: self.status(id)?,
-            record,
+            record: Box::new(record),
         })
     }
 
@@ -463,10 +479,18 @@ impl Containers {
 
     /// Returns all containers, the newest first; those that cannot be read are left out with a warning.
     pub fn list(&self) -> Result<Vec<Container>> {
+        self.list_as()
+    }
+
+    /// Reads as [`Containers::list`] does what `H` has of the host configurations.
+    pub fn list_as<H: DeserializeOwned>(&self) -> Result<Vec<Container<H>>> {
         let mut containers = Vec::new();
-        for (id, record) in self.records.list()? {
+        for (id, record) in self.records.list_as()? {
             match self.status(&id) {
-                Ok(status) => containers.push(Container { record, status }),
+                Ok(status) => {
+                    let record: Box<Record<H>> = Box::new(record);
+                    containers.push(Container { record, status });
+                }
                 Err(error) if error::is(&error, error::Kind::NotFound) => {}
                 Err(error) => return Err(error),
             }

@@ -9,7 +9,7 @@ use oci_spec::image::Digest;
 
 use super::filter::Filters;
 use super::{Engine, repair};
-use crate::container::{Container, Phase};
+use crate::container::{Container, Listed, Phase};
 use crate::error;
 use crate::monitor::network::links;
 
@@ -55,11 +55,11 @@ pub struct ListOptions {
 }
 
 /// Returns the containers that are wanted, the newest first.
-pub fn list(engine: &Engine, options: &ListOptions) -> Result<Vec<Container>> {
+pub fn list(engine: &Engine, options: &ListOptions) -> Result<Vec<Container<Listed>>> {
     let filters = &options.filters;
     filters.check(&KEYS)?;
     let wanted = Wanted::new(engine, filters)?;
-    let containers = repair::containers(engine, engine.containers.list()?)?;
+    let containers = repair::containers(engine, engine.containers.list_as()?)?;
     let all = options.all || options.last.is_some() || filters.has("status");
     let position = |text: &str| -> Result<usize> {
         let id = engine.containers.resolve(text)?;
@@ -97,7 +97,7 @@ pub fn list(engine: &Engine, options: &ListOptions) -> Result<Vec<Container>> {
 /// Returns the names that containers have by the links of others, `web/db`, by id.
 pub fn link_names(engine: &Engine) -> Result<BTreeMap<String, Vec<String>>> {
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for container in engine.containers.list()? {
+    for container in engine.containers.list_as::<Listed>()? {
         let record = &container.record;
         for link in record.host_config.links.iter().flatten() {
             let (id, alias) = links::parts(link);
@@ -112,7 +112,7 @@ pub fn link_names(engine: &Engine) -> Result<BTreeMap<String, Vec<String>>> {
 }
 
 /// Returns whether `ps` shows a container without being asked for all.
-fn runs(container: &Container) -> bool {
+fn runs(container: &Container<Listed>) -> bool {
     matches!(
         container.status.phase,
         Phase::Running | Phase::Paused | Phase::Restarting
@@ -162,7 +162,7 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    fn fits(&self, container: &Container) -> bool {
+    fn fits(&self, container: &Container<Listed>) -> bool {
         let (record, status, filters) = (&container.record, &container.status, self.filters);
         let health = status
             .health
@@ -198,7 +198,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// Of the ports in force, as docker has it: one that is published or one that is exposed is enough.
-    fn fits_ports(&self, container: &Container) -> bool {
+    fn fits_ports(&self, container: &Container<Listed>) -> bool {
         if self.publish.is_empty() && self.expose.is_empty() {
             return true;
         }
@@ -217,7 +217,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Returns the names of a container's networks.
-pub fn networks(container: &Container) -> impl Iterator<Item = &str> {
+pub fn networks(container: &Container<Listed>) -> impl Iterator<Item = &str> {
     let record = &container.record;
     let endpoints = &record.networking_config.endpoints_config;
     let mode = record.host_config.network_mode.as_str();

@@ -7,8 +7,11 @@
 //! If only the monitor died, a restart policy is kept as if the program had been killed: whoever repairs starts the
 //! container again. After the end of the machine that is for [`super::boot`].
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
 use super::{Engine, lifecycle};
 use crate::container::{Container, ExitStatus, NetworkStatus, Phase, Status};
@@ -19,11 +22,20 @@ use crate::{error, event, store};
 ///
 /// The error is of kind `NotFound` if the repair was to remove it.
 pub fn container(engine: &Engine, container: Container) -> Result<Container> {
+    let has_run_directory = engine.dirs.container_run(&container.record.id).exists();
+    repaired(engine, container, has_run_directory)
+}
+
+fn repaired<H: DeserializeOwned>(
+    engine: &Engine,
+    container: Container<H>,
+    has_run_directory: bool,
+) -> Result<Container<H>> {
     let id = &container.record.id;
     if !container.status.phase.needs_monitor() {
         // Without a monitor there is no run directory, unless one has died before it could say anything.
-        if engine.dirs.container_run(id).exists() {
-            clear_start(engine, &container)?;
+        if has_run_directory {
+            clear_start(engine, id)?;
         }
         return Ok(container);
     }
@@ -32,26 +44,30 @@ pub fn container(engine: &Engine, container: Container) -> Result<Container> {
     }
     let done = repair(engine, id)
         .with_context(|| format!("repair container {}", container.record.name))?;
-    let mut repaired = engine.containers.get(id)?;
     if let Some(status) = done.unsaved {
-        repaired.status = status;
-        return Ok(repaired);
+        let repaired = engine.containers.get_as(id)?;
+        return Ok(Container { status, ..repaired });
     }
-    if !done.again {
-        return Ok(repaired);
+    if done.again {
+        let repaired = engine.containers.get(id)?;
+        if let Err(error) = lifecycle::start_again(engine, &repaired) {
+            let name = &repaired.record.name;
+            tracing::warn!("start container {name} again: {}", error::line(&error));
+        }
     }
-    if let Err(error) = lifecycle::start_again(engine, &repaired) {
-        let name = &repaired.record.name;
-        tracing::warn!("start container {name} again: {}", error::line(&error));
-    }
-    engine.containers.get(id)
+    engine.containers.get_as(id)
 }
 
 /// Returns those of `containers` that are left after all that need it are repaired.
-pub fn containers(engine: &Engine, containers: Vec<Container>) -> Result<Vec<Container>> {
+pub fn containers<H: DeserializeOwned>(
+    engine: &Engine,
+    containers: Vec<Container<H>>,
+) -> Result<Vec<Container<H>>> {
+    let with_run_directory: BTreeSet<String> = with_run_directory(engine)?.into_iter().collect();
     let mut left = Vec::with_capacity(containers.len());
     for candidate in containers {
-        match container(engine, candidate) {
+        let has_run_directory = with_run_directory.contains(&candidate.record.id);
+        match repaired(engine, candidate, has_run_directory) {
             Ok(container) => left.push(container),
             Err(error) if error::is(&error, error::Kind::NotFound) => {}
             Err(error) => return Err(error),
@@ -61,15 +77,15 @@ pub fn containers(engine: &Engine, containers: Vec<Container>) -> Result<Vec<Con
 }
 
 /// Removes what a start has left that was cut off.
-fn clear_start(engine: &Engine, container: &Container) -> Result<()> {
-    let id = &container.record.id;
+fn clear_start(engine: &Engine, id: &str) -> Result<()> {
     if engine.containers.is_monitored(id)? {
         return Ok(());
     }
     let Some(_lock) = engine.containers.try_lock(id)? else {
         return Ok(());
     };
-    if !engine.containers.status(id)?.phase.needs_monitor() {
+    let container = engine.containers.get(id)?;
+    if !container.status.phase.needs_monitor() {
         place::clear(&container.record)?;
         engine.containers.clear_run(id);
     }
@@ -78,24 +94,28 @@ fn clear_start(engine: &Engine, container: &Container) -> Result<()> {
 
 /// Removes the run directories of containers that were removed by processes that did not get so far.
 pub fn run_directories(engine: &Engine) -> Result<()> {
-    let run = engine.dirs.run();
-    let entries = std::fs::read_dir(run).with_context(|| format!("list {}", run.display()))?;
-    for entry in entries {
-        let name = entry
-            .with_context(|| format!("list {}", run.display()))?
-            .file_name();
-        // What is not named like a container is not one's.
-        let Some(id) = name.to_str().filter(|name| is_id(name)) else {
-            continue;
-        };
+    for id in with_run_directory(engine)? {
         // The container comes before its run directory, and who removes it holds its lock until that has gone too.
-        if !engine.dirs.container(id).exists()
-            && let Some(_lock) = engine.containers.try_lock(id)?
+        if !engine.dirs.container(&id).exists()
+            && let Some(_lock) = engine.containers.try_lock(&id)?
         {
-            engine.containers.clear_run(id);
+            engine.containers.clear_run(&id);
         }
     }
     Ok(())
+}
+
+/// Returns the ids of containers that have a run directory.
+fn with_run_directory(engine: &Engine) -> Result<Vec<String>> {
+    let run = engine.dirs.run();
+    let context = || format!("list {}", run.display());
+    let mut ids = Vec::new();
+    for entry in std::fs::read_dir(run).with_context(context)? {
+        let name = entry.with_context(context)?.file_name();
+        // What is not named like a container is not one's.
+        ids.extend(name.into_string().ok().filter(|name| is_id(name)));
+    }
+    Ok(ids)
 }
 
 fn is_id(name: &str) -> bool {

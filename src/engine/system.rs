@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::{Engine, images, list};
-use crate::container::Container;
+use crate::container::{Container, Listed};
 use crate::docker::image::ImageSummary;
 use crate::docker::system::Volume;
 use crate::image::layers;
@@ -18,7 +18,7 @@ pub struct DiskUsage {
     /// Bytes of all layers, each counted once.
     pub layers_bytes: u64,
     /// Containers, with the bytes of their writable layers.
-    pub containers: Vec<(Container, u64)>,
+    pub containers: Vec<(Container<Listed>, u64)>,
     /// Volumes, with the number of containers that have them and the bytes in them.
     pub volumes: Vec<(Volume, u64, u64)>,
 }
@@ -64,7 +64,7 @@ pub fn disk_usage(engine: &Engine) -> Result<DiskUsage> {
         ..DiskUsage::default()
     };
     for volume in engine.volumes.list()? {
-        let mounts = |container: &&Container| {
+        let mounts = |container: &&Container<Listed>| {
             let mut mounts = container.record.mounts.iter();
             mounts.any(|mount| mount.kind == "volume" && mount.name == volume.name)
         };

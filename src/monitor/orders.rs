@@ -111,7 +111,7 @@ impl Monitor {
     }
 
     fn renamed(&mut self) -> Result<()> {
-        self.record = self.containers.get(&self.record.id)?.record;
+        self.record = *self.containers.get(&self.record.id)?.record;
         if self.running().is_err() {
             return Ok(());
         }

@@ -137,7 +137,7 @@ impl Monitor {
             hub: Hub::new(config.tty, config.stdin_once, log),
             dirs: dirs.clone(),
             containers,
-            record: container.record,
+            record: *container.record,
             status: container.status,
             lock: Some(lock),
             listener: Some(listener),
@@ -511,7 +511,7 @@ impl Monitor {
         }
         // The record may have changed since: another policy, another name.
         match self.containers.get(&self.record.id) {
-            Ok(container) => self.record = container.record,
+            Ok(container) => self.record = *container.record,
             Err(error) => tracing::warn!("read the record: {error:#}"),
         }
         if self.starts_again() {

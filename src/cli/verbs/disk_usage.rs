@@ -48,7 +48,7 @@ fn totals(usage: &DiskUsage) -> [(Part, Total); 4] {
         .filter(is_used)
         .map(|image| image.size - image.shared_size)
         .sum();
-    let runs = |container: &crate::container::Container| container.status.phase.needs_monitor();
+    let runs = |container: &crate::container::Container<_>| container.status.phase.needs_monitor();
     let written = |only_stopped: bool| {
         let wanted = usage
             .containers

@@ -12,7 +12,7 @@ use crate::cli::commands::lists::{ImagesArgs, PsArgs};
 use crate::cli::face::Failed;
 use crate::cli::rows::{self, containers, history, images};
 use crate::cli::{human, output, preferences};
-use crate::container::{Container, merge};
+use crate::container::{Container, Listed, merge};
 use crate::engine::images as engine_images;
 use crate::engine::list::{self as engine_list, ListOptions};
 use crate::engine::{Engine, inspect, usage};
@@ -80,7 +80,7 @@ pub fn ps(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
 }
 
 pub(super) fn shown(
-    container: &Container,
+    container: &Container<Listed>,
     table: &references::Table,
     now: Timestamp,
 ) -> containers::Container {
@@ -137,7 +137,7 @@ pub(super) fn shown(
 }
 
 /// Returns the ports of a container that runs.
-fn ports(container: &Container) -> Vec<human::ports::Port> {
+fn ports(container: &Container<Listed>) -> Vec<human::ports::Port> {
     let mut all = Vec::new();
     for (port, hosts) in &container.status.network.ports {
         let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
@@ -159,7 +159,7 @@ fn ports(container: &Container) -> Vec<human::ports::Port> {
 }
 
 /// Returns the bytes of the writable layer, and of all layers with it.
-fn size(engine: &Engine, container: &Container) -> Result<(i64, i64)> {
+fn size(engine: &Engine, container: &Container<Listed>) -> Result<(i64, i64)> {
     let written = usage::of_directory(&engine.dirs.container(&container.record.id).join("upper"));
     let image = engine.images.by_id(&container.record.image)?.size;
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);

@@ -16,6 +16,7 @@ use crate::container::Container;
 use crate::engine::Engine;
 use crate::engine::list::{self, ListOptions};
 use crate::engine::stats::{self, Sample};
+use crate::error;
 
 /// How often usage is looked at; CPU time needs two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -73,11 +74,15 @@ fn subjects(engine: &Engine, arguments: &StatsArgs) -> Result<Vec<(String, Conta
             all: arguments.all,
             ..ListOptions::default()
         };
-        let found = list::list(engine, &options)?;
-        return Ok(found
-            .into_iter()
-            .map(|container| (container.record.id.clone(), container))
-            .collect());
+        let mut subjects = Vec::new();
+        for Container { record, .. } in list::list(engine, &options)? {
+            match engine.containers.get(&record.id) {
+                Ok(container) => subjects.push((record.id, container)),
+                Err(error) if error::is(&error, error::Kind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        return Ok(subjects);
     }
     let names = arguments.containers.iter();
     names
