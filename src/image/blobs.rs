@@ -216,9 +216,13 @@ pub fn begin_unknown(images: &Images) -> Result<Part> {
         let file = open_part(&path)?;
         let context = || format!("lock {}", path.display());
         flock(&file, FlockOperation::LockExclusive).with_context(context)?;
-        let inode = file.metadata().with_context(context)?.ino();
-        if std::fs::metadata(&path).is_ok_and(|named| named.ino() == inode) {
-            file.set_len(0).with_context(context)?;
+        let metadata = file.metadata().with_context(context)?;
+        if std::fs::metadata(&path).is_ok_and(|named| named.ino() == metadata.ino()) {
+            // ext4 takes the truncation even of an empty file as a sign that it is being replaced: when it is closed all of it
+            // goes to the disk, and the next fsync of anything waits for that.
+            if metadata.len() > 0 {
+                file.set_len(0).with_context(context)?;
+            }
             return Ok(Part {
                 file,
                 path,
