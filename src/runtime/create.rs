@@ -1,6 +1,7 @@
 //! Creates containers, parent's side: read and check everything, open what is the host's, one clone, and then whatever can
 //! be done while the child makes its mounts.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -131,8 +132,8 @@ pub fn create(mut options: Options<'_>, meanwhile: Meanwhile<'_>) -> Result<Proc
 }
 
 /// What is read from the configuration before anything is done.
-struct Plans {
-    linux: Linux,
+struct Plans<'a> {
+    linux: Cow<'a, Linux>,
     namespaces: Namespaces,
     process: ProcessPlan,
     entry: Option<Entry>,
@@ -140,9 +141,10 @@ struct Plans {
     keyring: Option<CString>,
 }
 
-impl Plans {
-    fn new(options: &Options<'_>) -> Result<Plans> {
-        let linux = options.spec.linux.clone().unwrap_or_default();
+impl<'a> Plans<'a> {
+    fn new(options: &Options<'a>) -> Result<Plans<'a>> {
+        let linux = options.spec.linux.as_ref().map(Cow::Borrowed);
+        let linux = linux.unwrap_or_default();
         let namespaces = namespaces::plan(&linux)?;
         let Some(process) = &options.spec.process else {
             bail!(error::invalid("process property must not be empty"));
@@ -197,7 +199,7 @@ impl Plans {
 
 fn plan_init<'a>(
     options: &'a Options<'_>,
-    plans: &'a Plans,
+    plans: &'a Plans<'_>,
     start: Starter,
     sync: Sync,
 ) -> Result<Init<'a>> {
@@ -310,7 +312,7 @@ pub(super) fn open_root(rootfs: Rootfs<'_>) -> Result<OwnedFd> {
 
 /// Raises our own limits to what the container asks for, for a child in a user namespace, which cannot; returns how they
 /// were. What we may not raise either, the child warns of.
-fn raise_limits(plans: &Plans) -> Vec<(rustix::process::Resource, Rlimit)> {
+fn raise_limits(plans: &Plans<'_>) -> Vec<(rustix::process::Resource, Rlimit)> {
     let mut before = Vec::new();
     if !plans.namespaces.has(NamespaceKind::User) {
         return before;

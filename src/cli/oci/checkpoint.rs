@@ -41,8 +41,8 @@ pub(super) fn restore(cli: &Cli, restore: &Restore) -> Result<u8> {
         lsm_mount_context: restore.lsm_mount_context.clone(),
     };
     let bundle = bundle::open_bundle(&restore.bundle)?;
-    let process = bundle.spec.process.clone().unwrap_or_default();
-    terminal(&process, restore.console_socket.as_ref(), restore.detach)?;
+    let process = bundle.spec.process.as_ref();
+    terminal(process, restore.console_socket.as_ref(), restore.detach)?;
     let signals = if restore.detach {
         None
     } else {

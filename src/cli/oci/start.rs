@@ -84,11 +84,11 @@ fn take_sockets(process: &mut document::Process) -> u32 {
 
 /// Whether the process gets a terminal, with the checks of runc on what goes with one.
 pub(super) fn terminal(
-    process: &document::Process,
+    process: Option<&document::Process>,
     socket: Option<&PathBuf>,
     detach: bool,
 ) -> Result<bool> {
-    let terminal = process.terminal;
+    let terminal = process.is_some_and(|process| process.terminal);
     if terminal && detach && socket.is_none() {
         bail!(error::invalid(
             "cannot allocate tty if runc will detach without setting console socket"
@@ -127,9 +127,9 @@ fn open_bundle(create: &Create) -> Result<(Bundle, u32)> {
 /// `create`.
 pub(super) fn create(cli: &Cli, create: &Create) -> Result<()> {
     let (bundle, preserved) = open_bundle(create)?;
-    let process = bundle.spec.process.clone().unwrap_or_default();
-    let stdio = if terminal(&process, create.console_socket.as_ref(), true)? {
-        Stdio::Terminal(process.console_size)
+    let process = bundle.spec.process.as_ref();
+    let stdio = if terminal(process, create.console_socket.as_ref(), true)? {
+        Stdio::Terminal(process.and_then(|process| process.console_size))
     } else {
         Stdio::Inherit
     };
@@ -167,10 +167,10 @@ fn start_and_tell(root: &Path, run: &Run) -> Result<()> {
 pub(super) fn run_container(cli: &Cli, run: &Run) -> Result<u8> {
     let create = &run.create;
     let (bundle, preserved) = open_bundle(create)?;
-    let process = bundle.spec.process.clone().unwrap_or_default();
-    let has_terminal = terminal(&process, create.console_socket.as_ref(), run.detach)?;
-    let stdio = if has_terminal {
-        Stdio::Terminal(process.console_size.or_else(terminal_size))
+    let process = bundle.spec.process.as_ref();
+    let stdio = if terminal(process, create.console_socket.as_ref(), run.detach)? {
+        let size = process.and_then(|process| process.console_size);
+        Stdio::Terminal(size.or_else(terminal_size))
     } else {
         Stdio::Inherit
     };
@@ -237,7 +237,7 @@ pub(super) fn exec(root: &Path, exec: &Exec) -> Result<u8> {
     )?;
     let sub_cgroups = cgroup::sub::parse(&exec.cgroup)?;
     let process = process_to_join(exec, container.spec.process.clone().unwrap_or_default())?;
-    let has_terminal = terminal(&process, exec.console_socket.as_ref(), exec.detach)?;
+    let has_terminal = terminal(Some(&process), exec.console_socket.as_ref(), exec.detach)?;
     let signals = if exec.detach {
         None
     } else {
