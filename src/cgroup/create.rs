@@ -23,10 +23,15 @@ const RETRIES: usize = 20;
 pub(super) fn make_directories(host: &Host, cgroup: &Cgroup) -> Result<bool> {
     let mut existed = false;
     for (hierarchy, directory) in host.v1.iter().zip(&cgroup.v1) {
-        existed |= make(&hierarchy.mount, &directory.path)?;
+        let is_new = !make(&hierarchy.mount, &directory.path)?;
+        existed |= !is_new;
         if hierarchy.controllers.iter().any(|c| c == "cpuset") {
             for file in ["cpuset.cpus", "cpuset.mems"] {
-                inherited(&hierarchy.mount, &directory.path, file)?;
+                if is_new {
+                    take_over(&hierarchy.mount, &directory.path, file)?;
+                } else {
+                    inherited(&hierarchy.mount, &directory.path, file)?;
+                }
             }
         }
     }
@@ -99,13 +104,16 @@ fn inherited(mount: &Path, directory: &Path, file: &str) -> Result<String> {
         .with_context(|| format!("read {}", path.display()))?
         .trim()
         .to_owned();
-    let Some(parent) = directory
-        .parent()
-        .filter(|_| value.is_empty() && directory != mount)
-    else {
-        return Ok(value);
-    };
-    let value = inherited(mount, parent, file)?;
+    if value.is_empty() && directory != mount {
+        return take_over(mount, directory, file);
+    }
+    Ok(value)
+}
+
+/// Gives a v1 cpuset directory the CPUs or memory nodes (`file`) of its parent; returns them.
+fn take_over(mount: &Path, directory: &Path, file: &str) -> Result<String> {
+    let path = directory.join(file);
+    let value = inherited(mount, directory.parent().unwrap_or(mount), file)?;
     write_file(&path, &value).with_context(|| format!("write {value:?} to {}", path.display()))?;
     Ok(value)
 }
