@@ -97,6 +97,15 @@ pub fn create(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup>
     }
 }
 
+/// Ends all processes in a cgroup and takes it away, with the unit that it belongs to if systemd has made it.
+///
+/// All steps are tried; the first error is returned.
+pub fn end(cgroup: &Cgroup, unit: Option<&systemd::Unit>) -> Result<()> {
+    let killed = cgroup.kill_all();
+    let stopped = unit.map_or(Ok(()), systemd::stop);
+    killed.and(stopped).and(cgroup.remove())
+}
+
 /// Makes the cgroup as [`create`] does, for who is root of a user namespace only.
 ///
 /// Rules for devices are left out: nobody may set them there, and nobody there may make a device. Where no cgroup may be made
@@ -265,8 +274,9 @@ impl Cgroup {
             })?;
             return self.limit_devices_v2(&resources.devices);
         }
-        let limit = self
-            .v1_directory("memory")
+        let memory = resources.memory.as_ref();
+        let limit = memory
+            .and_then(|_| self.v1_directory("memory"))
             .and_then(|directory| number(&directory.join("memory.limit_in_bytes")))
             .unwrap_or(V1_UNLIMITED);
         let mut writes = v1::plan(resources, limit)?;

@@ -95,7 +95,7 @@ impl Place {
     /// Ends all processes in it and takes it away; what goes wrong is logged.
     pub fn clear(&mut self) {
         self.settle();
-        if let Err(error) = remove(&self.cgroup, self.unit.as_ref()) {
+        if let Err(error) = cgroup::end(&self.cgroup, self.unit.as_ref()) {
             tracing::warn!("clean up: {error:#}");
         }
     }
@@ -110,14 +110,7 @@ fn clear_on(host: &Host, record: &Record) -> Result<()> {
     let cgroup = cgroup::open(host, Path::new(&path(record)?))?;
     // Usually there is none, and systemd need not be asked.
     if cgroup.has_directories() {
-        remove(&cgroup, unit(record)?.as_ref())?;
+        cgroup::end(&cgroup, unit(record)?.as_ref())?;
     }
     Ok(())
-}
-
-/// Tries all steps and returns the first error.
-fn remove(cgroup: &Cgroup, unit: Option<&Unit>) -> Result<()> {
-    let killed = cgroup.kill_all();
-    let stopped = unit.map_or(Ok(()), systemd::stop);
-    killed.and(stopped).and(cgroup.remove())
 }

@@ -13,8 +13,8 @@ use super::operate::open;
 use super::place::{Cgroups, Place};
 use super::record::{Bundle, Record, directory, load, start_socket};
 use crate::error;
-use crate::oci::runtime::Spec;
-use crate::oci::state::Status;
+use crate::oci::runtime::Hooks;
+use crate::oci::state::{State, Status};
 use crate::runtime::{
     Options, Process, Rootfs, Start, Stdio, by_short_path, criu, hooks, start_by_socket,
 };
@@ -124,24 +124,16 @@ fn create_recorded(
     let created = create();
     if created.is_err() {
         place.destroy();
-        run_poststop(spec, options.id, path);
+        run_poststop(&spec.hooks, &bundle.stopped(options.id));
     }
     created
 }
 
-pub(super) fn run_poststop(spec: &Spec, id: &str, bundle: &Path) {
-    let state = crate::oci::state::State {
-        oci_version: spec.oci_version.clone(),
-        id: id.to_owned(),
-        status: Status::Stopped,
-        pid: 0,
-        bundle: bundle.to_owned(),
-        annotations: spec.annotations.clone(),
-    };
+pub(super) fn run_poststop(hooks: &Hooks, state: &State) {
     // A failure is a warning (runtime-spec runtime.md, Lifecycle), and the hooks after it run all the same.
-    for hook in &spec.hooks.poststop {
+    for hook in &hooks.poststop {
         let hook = std::slice::from_ref(hook);
-        if let Err(failure) = hooks::run(hook, "poststop", &state, bundle) {
+        if let Err(failure) = hooks::run(hook, "poststop", state, &state.bundle) {
             tracing::warn!("{failure}");
         }
     }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::create::run_poststop;
 use super::record::{self, Record, directory, load, start_socket};
-use crate::cgroup::{Cgroup, layout, systemd};
+use crate::cgroup::{self, Cgroup, layout, systemd};
 use crate::error;
 use crate::oci::runtime::Spec;
 use crate::oci::runtime::linux::{Linux, NamespaceKind};
@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn kill(root: &Path, id: &str, signal: i32, all: bool) -> Result<()> {
     let record = load(root, id)?;
     let status = record.status(root)?;
-    let shares_pids = !has_pid_namespace(&record)?;
-    if all || (shares_pids && signal == libc::SIGKILL) {
+    // Without a pid namespace of its own its processes do not die with the first.
+    if all || (signal == libc::SIGKILL && !has_pid_namespace(&record)?) {
         let cgroup = record.cgroup()?;
         if signal == libc::SIGKILL {
             return cgroup.kill_all();
@@ -94,13 +94,8 @@ pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
             status.name()
         ))),
     }
-    let cgroup = record.cgroup()?;
-    cgroup.kill_all()?;
-    if let Some(unit) = &record.unit {
-        systemd::stop(unit)?;
-    }
-    cgroup.remove()?;
-    run_poststop(&record.spec()?, id, &record.bundle);
+    cgroup::end(&record.cgroup()?, record.unit.as_ref())?;
+    run_poststop(&record.hooks()?, &record.state(Status::Stopped));
     remove_directory(&directory(root, id)?)
 }
 

@@ -72,19 +72,11 @@ impl Place {
     /// Takes it away again, whatever goes wrong: what is left is told.
     pub(super) fn destroy(self) {
         drop(self.holder);
-        if let Some(cgroup) = &self.cgroup {
-            warn_of(cgroup.kill_all());
+        if let Some(cgroup) = &self.cgroup
+            && let Err(error) = cgroup::end(cgroup, self.unit.as_ref())
+        {
+            tracing::warn!("{error:#}");
         }
-        warn_of(self.unit.as_ref().map_or(Ok(()), systemd::stop));
-        if let Some(cgroup) = &self.cgroup {
-            warn_of(cgroup.remove());
-        }
-    }
-}
-
-fn warn_of(done: Result<()>) {
-    if let Err(error) = done {
-        tracing::warn!("{error:#}");
     }
 }
 

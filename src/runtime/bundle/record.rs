@@ -21,8 +21,9 @@ use super::place::Place;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{self, Cgroup, layout};
 use crate::error;
-use crate::oci::runtime::Spec;
+use crate::oci::null_default;
 use crate::oci::runtime::linux::{Namespace, NamespaceKind};
+use crate::oci::runtime::{Hooks, Spec};
 use crate::oci::state::{State, Status};
 use crate::sys::{limited, pseudo};
 
@@ -165,6 +166,18 @@ impl Record {
         })
     }
 
+    /// Reads the hooks of that configuration, and nothing else of it.
+    pub(super) fn hooks(&self) -> Result<Hooks> {
+        #[derive(Deserialize)]
+        struct Only {
+            #[serde(default, deserialize_with = "null_default")]
+            hooks: Hooks,
+        }
+        let only: Only = serde_json::from_str(self.config.get())
+            .context("read the container's configuration")?;
+        Ok(only.hooks)
+    }
+
     /// Returns the container's cgroup as far as it exists.
     pub(super) fn cgroup(&self) -> Result<Cgroup> {
         cgroup::open(&layout::detect()?, &self.cgroup)
@@ -254,6 +267,18 @@ pub struct Bundle {
 }
 
 impl Bundle {
+    /// Returns the state of a container of it that has not come to be, for its hooks.
+    pub(super) fn stopped(&self, id: &str) -> State {
+        State {
+            oci_version: self.spec.oci_version.clone(),
+            id: id.to_owned(),
+            status: Status::Stopped,
+            pid: 0,
+            bundle: self.path.clone(),
+            annotations: self.spec.annotations.clone(),
+        }
+    }
+
     /// Returns the absolute path of its root filesystem.
     pub(super) fn rootfs(&self) -> Result<PathBuf> {
         match &self.spec.root {
