@@ -19,8 +19,8 @@ use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 const BLOCK_BYTES: usize = 1 << 20;
 /// How far deflate looks back.
 const WINDOW_BYTES: usize = 32 << 10;
-/// gzip's own default.
-const GZIP_LEVEL: u32 = 6;
+/// One below gzip's own default: zlib-rs makes 0.2 % more of programs and libraries, in an eighth less time.
+const GZIP_LEVEL: u32 = 5;
 /// From how many places of a block, and how much of each, it is told whether deflate makes anything of it.
 const SAMPLES: usize = 8;
 const SAMPLE_BYTES: usize = 4 << 10;
