@@ -11,7 +11,7 @@ use flate2::bufread::GzDecoder;
 /// How much is read and passed on at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 /// How many chunks may wait between two threads.
-const CHUNKS_WAITING: usize = 16;
+const CHUNKS_WAITING: usize = 4;
 /// The longest run of bytes that tells a format.
 const MAGIC_BYTES: usize = 6;
 /// The largest window of zstd, as a power of two: 128 MiB, which is zstd's own limit.
