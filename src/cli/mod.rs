@@ -77,7 +77,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             .iter()
             .any(|runtime| name == OsStr::new(runtime))
     }) {
-        return oci::main(arguments);
+        return oci::main(&arguments);
     }
     if let [_, command, root, run, id] = arguments.as_slice()
         && command == client::COMMAND
@@ -89,7 +89,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         .is_some_and(|first| first == RUNTIME_COMMAND)
     {
         arguments.remove(0);
-        return oci::main(arguments);
+        return oci::main(&arguments);
     }
     ExitCode::from(run(arguments.into_iter()))
 }

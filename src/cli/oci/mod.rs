@@ -33,7 +33,7 @@ mod update;
 use args::{Cli, Command, Delete, Kill, Named};
 
 /// Runs the command line `args`, whose first is the program's name.
-pub(super) fn main(args: Vec<OsString>) -> ExitCode {
+pub(super) fn main(args: &[OsString]) -> ExitCode {
     let makes_processes = |arg: &OsString| arg == "create" || arg == "run" || arg == "exec";
     if args.iter().skip(1).any(makes_processes)
         && let Err(error) = seal()
@@ -41,10 +41,10 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
         complain("aril-oci", &error::line(&error));
         return ExitCode::from(1);
     }
-    let name = name(&args);
-    let cli = match parse(Cli::command().bin_name(&name), &args) {
+    let name = name(args);
+    let cli = match parse(Cli::command().bin_name(&name), args) {
         Ok(cli) => cli,
-        Err(usage) => return misused(&name, &args, usage),
+        Err(usage) => return misused(&name, args, usage),
     };
     log::begin(&cli);
     let failed = match &cli.command {
@@ -188,7 +188,7 @@ fn run(name: &str, cli: &Cli) -> Result<u8> {
         Command::Update(update) => update::update(root, update)?,
         Command::Spec(spec) => documents::write_spec(&spec.bundle, spec.rootless)?,
         Command::Features(_) => {
-            println!("{}", serde_json::to_string_pretty(&documents::features())?)
+            println!("{}", serde_json::to_string_pretty(&documents::features())?);
         }
         Command::Checkpoint(checkpoint) => checkpoint::checkpoint(root, checkpoint)?,
         Command::Restore(restore) => return checkpoint::restore(cli, restore),
