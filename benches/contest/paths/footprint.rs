@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{Advice, fadvise};
@@ -12,6 +14,9 @@ use crate::contender::{Contender, own};
 use crate::figures::Unit;
 
 const CONTAINERS: usize = 20;
+/// How often it is looked whether the memory of an engine stands still, and how long is waited in between.
+const LOOKS: usize = 10;
+const PAUSE: Duration = Duration::from_secs(2);
 /// Of the 57 MiB that podman's programs have, 12.
 const SIZE_GOAL: f64 = 57.0 / 12.0;
 
@@ -77,7 +82,7 @@ fn memory(contender: &Contender) -> Result<f64> {
     for name in &names {
         contender.run(&start(name, &["--network", "none"]))?;
     }
-    let sum = memory_of(running(contender));
+    let sum = settled(running(contender));
     remove(contender, &names)?;
     let sum = sum?;
     ensure!(sum > 0, "nothing of it runs beside its containers");
@@ -94,6 +99,20 @@ fn forget(programs: &[PathBuf]) -> Result<()> {
         fadvise(&file, 0, None, Advice::DontNeed).with_context(context)?;
     }
     Ok(())
+}
+
+/// Returns the PSS of some programs once it stands still: a while after a start they give back what it needed.
+fn settled(programs: &[&str]) -> Result<u32> {
+    let mut last = memory_of(programs)?;
+    for _ in 0..LOOKS {
+        sleep(PAUSE);
+        let now = memory_of(programs)?;
+        if now.abs_diff(last) * 100 <= last {
+            return Ok(now);
+        }
+        last = now;
+    }
+    Ok(last)
 }
 
 /// Returns the PSS of all processes of some programs, in KiB.
