@@ -195,6 +195,8 @@ impl Sandbox {
         command
             .args(&all[1..])
             .current_dir(&self.dir)
+            // cargo's; the shell would look for its libraries there first.
+            .env_remove("LD_LIBRARY_PATH")
             .stdin(Stdio::null());
         Ran::from(command.output().unwrap())
     }
