@@ -19,8 +19,17 @@ use crate::sys::mount::clone_tree;
 use crate::sys::rooted::Root;
 use crate::sys::thread::with_mounts_of;
 
+/// What is done with the files of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nothing is written that anybody needs. The end of this does not wait until what others have written is on the disk.
+    Read,
+    /// What is written is to last.
+    Write,
+}
+
 /// Returns the root filesystem of a container, running or not, without what is mounted in it.
-pub fn root(engine: &Engine, container: &Container) -> Result<OwnedFd> {
+pub fn root(engine: &Engine, container: &Container, purpose: Purpose) -> Result<OwnedFd> {
     if container.status.phase.has_processes() {
         let pid = container.status.pid;
         let namespace = File::open(format!("/proc/{pid}/ns/mnt"))
@@ -38,7 +47,7 @@ pub fn root(engine: &Engine, container: &Container) -> Result<OwnedFd> {
         Some(Upper {
             upper: &dir.join("upper"),
             work: &dir.join("work"),
-            volatile: container.record.host_config.auto_remove,
+            volatile: container.record.host_config.auto_remove || purpose == Purpose::Read,
         }),
     )
 }
@@ -64,7 +73,7 @@ pub fn make_working_dir(engine: &Engine, container: &Container) -> Result<()> {
     let Some(_lock) = engine.containers.try_lock(&record.id)? else {
         return Ok(());
     };
-    let made = root(engine, container)
+    let made = root(engine, container, Purpose::Write)
         .and_then(|root| bring_up::make_working_dir(&Root::from_dir(root), dir));
     engine.containers.clear_run(&record.id);
     made
@@ -72,7 +81,7 @@ pub fn make_working_dir(engine: &Engine, container: &Container) -> Result<()> {
 
 /// Writes the root filesystem of a container as an archive.
 pub fn export(engine: &Engine, container: &Container, output: &mut dyn Write) -> Result<()> {
-    let root = root(engine, container)?;
+    let root = root(engine, container, Purpose::Read)?;
     export::export(root.as_fd(), output)?;
     let record = &container.record;
     event::record(

@@ -21,6 +21,7 @@ use rustix::fs::{FileType, OFlags};
 pub use paths::split_argument;
 
 use super::Engine;
+use super::files::Purpose;
 use crate::container::Container;
 use crate::image::compress;
 use crate::image::exchange::{self, Owner, Source};
@@ -86,7 +87,7 @@ pub fn read(
     output: &mut (dyn Write + Send),
 ) -> Result<u64> {
     let container = engine.container(from.container)?;
-    let size = with_root(engine, &container, |root| {
+    let size = with_root(engine, &container, Purpose::Read, |root| {
         let found = find(root, from, follow_link)?;
         Ok(exchange::pack(found.source(&found.called), output)?.size)
     })?;
@@ -108,7 +109,7 @@ pub fn copy_out(engine: &Engine, from: Place<'_>, to: &Path, options: CopyOption
         }
     };
     let container = engine.container(from.container)?;
-    let size = with_root(engine, &container, |root| {
+    let size = with_root(engine, &container, Purpose::Read, |root| {
         let found = find(root, from, options.follow_link)?;
         let what = paths::From {
             name: OsStr::from_bytes(&found.called),
@@ -128,7 +129,7 @@ pub fn copy_out(engine: &Engine, from: Place<'_>, to: &Path, options: CopyOption
 pub fn copy_in(engine: &Engine, from: &Path, to: Place<'_>, options: CopyOptions) -> Result<u64> {
     let found = local_source(from, options.follow_link)?;
     let container = engine.container(to.container)?;
-    let size = with_root(engine, &container, |root| {
+    let size = with_root(engine, &container, Purpose::Write, |root| {
         let (written, there) = target(root, to)?;
         let what = paths::From {
             name: OsStr::from_bytes(&found.called),
@@ -162,7 +163,7 @@ pub fn write(
     let Ok(container) = engine.container(container) else {
         return local(no_directory);
     };
-    with_root(engine, &container, |root| {
+    with_root(engine, &container, Purpose::Write, |root| {
         let (written, there) = target(root, to)?;
         if there != There::Directory {
             return local(no_directory);

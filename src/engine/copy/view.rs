@@ -16,7 +16,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 
 use crate::container::{Container, Record};
-use crate::engine::{Engine, files};
+use crate::engine::Engine;
+use crate::engine::files::{self, Purpose};
 use crate::error;
 use crate::monitor::{sources, volumes};
 use crate::sys::attributes;
@@ -33,12 +34,13 @@ const NETWORK_FILES: [(&str, &str); 3] = [
     ("hosts", "/etc/hosts"),
 ];
 
-/// Calls `work` with the root of a container.
+/// Calls `work` with the root of a container, for a purpose.
 ///
 /// The error is of kind `Conflict` while the container is being started, stopped or removed.
 pub(super) fn with_root<T: Send>(
     engine: &Engine,
     container: &Container,
+    purpose: Purpose,
     work: impl FnOnce(&Root) -> Result<T> + Send,
 ) -> Result<T> {
     let id = &container.record.id;
@@ -54,7 +56,7 @@ pub(super) fn with_root<T: Send>(
     };
     let used = volumes::mount(&engine.dirs, &container.record)?;
     let done = with_own_mounts(|| {
-        let root = stopped(engine, container)?;
+        let root = stopped(engine, container, purpose)?;
         work(&root)
     });
     volumes::release(&engine.dirs, used);
@@ -75,8 +77,8 @@ fn running(engine: &Engine, container: &Container) -> Result<Root> {
 }
 
 /// Puts together what a container would see, in the mount namespace of this thread.
-fn stopped(engine: &Engine, container: &Container) -> Result<Root> {
-    let root = files::root(engine, container)?;
+fn stopped(engine: &Engine, container: &Container, purpose: Purpose) -> Result<Root> {
+    let root = files::root(engine, container, purpose)?;
     // Any directory of ours will do: nobody else sees what is mounted over it.
     let place = Root::open(&engine.dirs.tmp()).context("open the place of the mount")?;
     attach(root.as_fd(), place.as_fd()).context("mount the root of the container")?;

@@ -64,7 +64,7 @@ pub fn mount(lowers: &[PathBuf], upper: Option<Upper<'_>>) -> Result<OwnedFd> {
     if let ([single], None) = (lowers, upper) {
         return read_only(single);
     }
-    if let Some(Upper { work, .. }) = upper.filter(|upper| upper.volatile) {
+    if let Some(Upper { work, .. }) = upper {
         remove_mark(work)?;
     }
     if kernel::forced_off(Interface::OverlayPaths) {
@@ -78,8 +78,8 @@ pub fn mount(lowers: &[PathBuf], upper: Option<Upper<'_>>) -> Result<OwnedFd> {
     }
 }
 
-/// Lets a volatile mount be mounted once more. The mark means that the machine may have gone down since: whoever asks for
-/// a volatile mount has no use for what it was then.
+/// Lets what was mounted volatile be mounted once more. The mark means that the machine may have gone down since: either the
+/// mount is volatile each time, for who has no use for what it was then, or it was that only to be read.
 fn remove_mark(work: &Path) -> Result<()> {
     let mark = work.join(MARK);
     match std::fs::remove_dir_all(&mark) {
@@ -328,6 +328,13 @@ mod tests {
             }
             assert!(upper.join("one").exists() && upper.join("two").exists());
             assert!(work.join(MARK).exists(), "the kernel made it volatile");
+            let lasting = Upper {
+                volatile: false,
+                ..place
+            };
+            let root = mount(&lowers, Some(lasting)).unwrap();
+            assert_eq!(read(root.as_fd(), "one"), "");
+            assert!(!work.join(MARK).exists());
         }
     }
 
