@@ -3,26 +3,21 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::output;
-
 /// The variable that names the level of a monitor's log: `debug`.
 const LEVEL_VARIABLE: &str = "ARIL_LOG";
 
 /// Prints warnings and errors to stderr; with `debug` everything.
 pub fn to_stderr(debug: bool) {
-    let level = if debug {
-        LevelFilter::DEBUG
-    } else {
-        LevelFilter::WARN
-    };
-    install(Log { level, file: None });
+    install(usual(debug), |level, text| {
+        print(&format!("{}: {text}\n", name(level)));
+    });
 }
 
 /// Appends to a file, which is made when there is something to say.
@@ -30,24 +25,56 @@ pub fn to_file(path: &Path) {
     let level = std::env::var(LEVEL_VARIABLE)
         .ok()
         .and_then(|level| level.parse().ok());
-    install(Log {
-        level: level.unwrap_or(LevelFilter::WARN),
-        file: Some(path.to_owned()),
+    let path = path.to_owned();
+    install(level.unwrap_or(LevelFilter::WARN), move |level, text| {
+        let opened = OpenOptions::new().append(true).create(true).open(&path);
+        let line = format!("{} {}: {text}\n", jiff::Timestamp::now(), name(level));
+        // Where even the log cannot be written there is nobody left to tell.
+        drop(opened.and_then(|mut file| file.write_all(line.as_bytes())));
     });
 }
 
-fn install(log: Log) {
+/// What is worth a line: warnings and errors, or with `debug` everything.
+pub(super) fn usual(debug: bool) -> LevelFilter {
+    if debug {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::WARN
+    }
+}
+
+/// Gives the text of each event of `level` and above to `write`.
+pub(super) fn install(level: LevelFilter, write: impl Fn(Level, &str) + Send + Sync + 'static) {
     // There can be one; a second one is a mistake that costs nothing but its lines.
-    drop(tracing::subscriber::set_global_default(log));
+    drop(tracing::subscriber::set_global_default(Log {
+        level,
+        write,
+    }));
 }
 
-/// One line per event; spans are not used.
-struct Log {
+/// Writes to stderr, whose loss nobody can be told of.
+pub(super) fn print(line: &str) {
+    drop(std::io::stderr().lock().write_all(line.as_bytes()));
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+/// One line per event; spans are not used, and a registry of them, as tracing-subscriber has it, would be 32 KiB of each
+/// process.
+struct Log<W> {
     level: LevelFilter,
-    file: Option<PathBuf>,
+    write: W,
 }
 
-impl Subscriber for Log {
+impl<W: Fn(Level, &str) + Send + Sync + 'static> Subscriber for Log<W> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.level >= *metadata.level()
     }
@@ -57,27 +84,9 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        let level = match *event.metadata().level() {
-            Level::ERROR => "error",
-            Level::WARN => "warning",
-            Level::INFO => "info",
-            Level::DEBUG => "debug",
-            Level::TRACE => "trace",
-        };
-        let text = format!("{level}: {}{}\n", line.message, line.fields);
-        match &self.file {
-            None => output::err(&text),
-            Some(path) => {
-                let opened = OpenOptions::new().append(true).create(true).open(path);
-                let time = jiff::Timestamp::now();
-                // Where even the log cannot be written there is nobody left to tell.
-                drop(
-                    opened.and_then(|mut file| file.write_all(format!("{time} {text}").as_bytes())),
-                );
-            }
-        }
+        let mut text = Text::default();
+        event.record(&mut text);
+        (self.write)(*event.metadata().level(), &text.0);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -93,21 +102,17 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
+/// The message of an event, and its other fields behind it.
 #[derive(Default)]
-struct Line {
-    message: String,
-    fields: String,
-}
+struct Text(String);
 
-impl Visit for Line {
+impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.message = format!("{value:?}");
+        let text = if field.name() == "message" {
+            format!("{value:?}")
         } else {
-            self.fields.push(' ');
-            self.fields.push_str(field.name());
-            let value = format!("={value:?}");
-            self.fields.push_str(&value);
-        }
+            format!(" {}={value:?}", field.name())
+        };
+        self.0.push_str(&text);
     }
 }
