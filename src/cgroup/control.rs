@@ -138,6 +138,12 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Removes the directory whose processes are those of the container, if there are none: then there is nobody to look for.
+    pub(super) fn vanishes(&self) -> bool {
+        self.main_directory()
+            .is_some_and(|directory| rustix::fs::rmdir(directory).is_ok())
+    }
+
     /// Removes the cgroup and those below it from every hierarchy, and our common parent when it is empty.
     ///
     /// Processes in it are an error after a while, never moved away. What does not exist is fine. All directories are

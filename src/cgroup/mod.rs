@@ -101,7 +101,11 @@ pub fn create(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup>
 ///
 /// All steps are tried; the first error is returned.
 pub fn end(cgroup: &Cgroup, unit: Option<&systemd::Unit>) -> Result<()> {
-    let killed = cgroup.kill_all();
+    let killed = if cgroup.vanishes() {
+        Ok(())
+    } else {
+        cgroup.kill_all()
+    };
     let stopped = unit.map_or(Ok(()), systemd::stop);
     killed.and(stopped).and(cgroup.remove())
 }
