@@ -59,7 +59,8 @@ impl Report<'_> {
         self.figures.iter().map(row).collect()
     }
 
-    /// The table as a picture: for each path a bar per contender, as long as its median beside the longest of the path.
+    /// The table as a picture: for each path a bar per contender, as long as its median beside the longest of the path. Paths
+    /// that only aril takes are left out.
     pub(crate) fn svg(&self) -> String {
         let mut picture = Document::new()
             .set("font-family", "system-ui, sans-serif")
@@ -78,7 +79,8 @@ impl Report<'_> {
         ));
         picture = picture.add(words(RATIO, 22.0, "head right", "to the better peer"));
         let mut y = HEAD;
-        for row in self.rows() {
+        let compared = |row: &Row| !row.peers.is_empty();
+        for row in self.rows().into_iter().filter(compared) {
             let bars: Vec<&Bar> = row.own.iter().chain(&row.floor).chain(&row.peers).collect();
             let longest = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
             let class = if row.is_missed { "missed" } else { "ratio" };
