@@ -16,7 +16,7 @@ const LEVEL_VARIABLE: &str = "ARIL_LOG";
 /// Prints warnings and errors to stderr; with `debug` everything.
 pub fn to_stderr(debug: bool) {
     install(usual(debug), |level, text| {
-        print(&format!("{}: {text}\n", name(level)));
+        print(&format!("{level}: {text}\n"));
     });
 }
 
@@ -28,7 +28,7 @@ pub fn to_file(path: &Path) {
     let path = path.to_owned();
     install(level.unwrap_or(LevelFilter::WARN), move |level, text| {
         let opened = OpenOptions::new().append(true).create(true).open(&path);
-        let line = format!("{} {}: {text}\n", jiff::Timestamp::now(), name(level));
+        let line = format!("{} {level}: {text}\n", jiff::Timestamp::now());
         // Where even the log cannot be written there is nobody left to tell.
         drop(opened.and_then(|mut file| file.write_all(line.as_bytes())));
     });
@@ -43,8 +43,8 @@ pub(super) fn usual(debug: bool) -> LevelFilter {
     }
 }
 
-/// Gives the text of each event of `level` and above to `write`.
-pub(super) fn install(level: LevelFilter, write: impl Fn(Level, &str) + Send + Sync + 'static) {
+/// Gives the name of the level and the text of each event of `level` and above to `write`.
+pub(super) fn install(level: LevelFilter, write: impl Fn(&str, &str) + Send + Sync + 'static) {
     // There can be one; a second one is a mistake that costs nothing but its lines.
     drop(tracing::subscriber::set_global_default(Log {
         level,
@@ -74,7 +74,7 @@ struct Log<W> {
     write: W,
 }
 
-impl<W: Fn(Level, &str) + Send + Sync + 'static> Subscriber for Log<W> {
+impl<W: Fn(&str, &str) + Send + Sync + 'static> Subscriber for Log<W> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.level >= *metadata.level()
     }
@@ -86,7 +86,7 @@ impl<W: Fn(Level, &str) + Send + Sync + 'static> Subscriber for Log<W> {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
-        (self.write)(*event.metadata().level(), &text.0);
+        (self.write)(name(*event.metadata().level()), &text.0);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

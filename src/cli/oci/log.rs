@@ -9,8 +9,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use tracing::Level;
-
 use super::args::{Cli, LogFormat};
 use crate::cli::log;
 
@@ -20,22 +18,13 @@ pub(super) fn begin(cli: &Cli) {
     // What goes wrong with the file is said with the first error.
     let file = cli.log.as_deref().and_then(|path| open(path).ok());
     log::install(log::usual(cli.debug), move |level, text| {
-        let line = format!("{}\n", record(format, name(level), text));
+        let line = format!("{}\n", record(format, level, text));
         match file.as_ref() {
             // Of what cannot be written there nobody can be told.
             Some(mut file) => drop(file.write_all(line.as_bytes())),
             None => log::print(&line),
         }
     });
-}
-
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "error",
-        Level::WARN => "warning",
-        Level::INFO => "info",
-        Level::DEBUG | Level::TRACE => "debug",
-    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
