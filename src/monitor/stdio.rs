@@ -363,7 +363,7 @@ pub fn set_size(terminal: BorrowedFd<'_>, size: Size) -> Result<()> {
 }
 
 /// Room for what is read next; of memory that nothing was written to yet, the system needs to provide none.
-fn emptied(chunk: &mut Vec<u8>) -> SpareCapacity<'_, u8> {
+pub fn emptied(chunk: &mut Vec<u8>) -> SpareCapacity<'_, u8> {
     chunk.clear();
     chunk.reserve(CHUNK_BYTES);
     spare_capacity(chunk)

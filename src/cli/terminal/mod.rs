@@ -14,7 +14,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -28,7 +27,6 @@ use crate::monitor::stdio;
 use frames::Frames;
 use keys::DetachKeys;
 
-const CHUNK_BYTES: usize = 64 << 10;
 /// A program that ignores a request to end must not hold the user; after so many this process ends by itself.
 const FORCED_EXIT: u32 = 3;
 
@@ -298,7 +296,7 @@ impl<'a> State<'a> {
             killed: None,
             interrupts: 0,
             listens: true,
-            chunk: Vec::with_capacity(CHUNK_BYTES),
+            chunk: Vec::new(),
         })
     }
 
@@ -317,8 +315,7 @@ impl<'a> State<'a> {
     }
 
     fn read_stdin(&mut self) -> Result<()> {
-        self.chunk.clear();
-        match rustix::io::read(std::io::stdin(), spare_capacity(&mut self.chunk)) {
+        match rustix::io::read(std::io::stdin(), stdio::emptied(&mut self.chunk)) {
             // Raw mode knows no end of input: the terminal has been closed, and there is nobody to stay for.
             Ok(0) | Err(Errno::IO) if self.raw => {
                 self.pending.clear();
@@ -371,8 +368,7 @@ impl<'a> State<'a> {
         let Some(output) = &self.outputs[number] else {
             return Ok(false);
         };
-        self.chunk.clear();
-        let read = || rustix::io::read(&output.from, spare_capacity(&mut self.chunk));
+        let read = || rustix::io::read(&output.from, stdio::emptied(&mut self.chunk));
         let count = match rustix::io::retry_on_intr(read) {
             Ok(count) => count,
             Err(Errno::AGAIN) => return Ok(false),
