@@ -26,12 +26,9 @@ pub(super) fn make_directories(host: &Host, cgroup: &Cgroup) -> Result<bool> {
         let is_new = !make(&hierarchy.mount, &directory.path)?;
         existed |= !is_new;
         if hierarchy.controllers.iter().any(|c| c == "cpuset") {
+            let fill = if is_new { take_over } else { inherited };
             for file in ["cpuset.cpus", "cpuset.mems"] {
-                if is_new {
-                    take_over(&hierarchy.mount, &directory.path, file)?;
-                } else {
-                    inherited(&hierarchy.mount, &directory.path, file)?;
-                }
+                fill(&hierarchy.mount, &directory.path, file)?;
             }
         }
     }

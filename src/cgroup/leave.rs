@@ -6,13 +6,14 @@ use anyhow::Result;
 
 use super::layout::{self, Host};
 use super::plan::write_file;
+use crate::sys::pseudo;
 
 /// Moves this process, which must have one thread, into the root of every hierarchy in which it is elsewhere.
 ///
 /// Tries all hierarchies and returns the first error: where the root is not ours to enter, in a container without a
 /// cgroup namespace, the process stays.
 pub fn leave() -> Result<()> {
-    let own = std::fs::read_to_string("/proc/self/cgroup")?;
+    let own = pseudo::read_text("/proc/self/cgroup")?;
     let elsewhere: Vec<&str> = controllers_elsewhere(&own).collect();
     // The usual case at a plain root shell, and the mount table need not be read for it.
     if elsewhere.is_empty() {

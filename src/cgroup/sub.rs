@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::layout::{self, Host};
 use super::{Cgroup, Entry, below};
 use crate::error;
+use crate::sys::pseudo;
 
 /// A cgroup below a container's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +126,7 @@ impl Cgroup {
     /// (`EBUSY`); its first process has moved down then.
     pub fn entry_beside(&self, pid: i32) -> Result<Entry> {
         let file = format!("/proc/{pid}/cgroup");
-        let own = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+        let own = pseudo::read_text(&file).with_context(|| format!("read {file}"))?;
         let unified = unified_path(&layout::detect()?, &own)
             .filter(|path| self.unified().is_some_and(|top| path.starts_with(top)))
             .context("the container's first process has left the container's cgroup")?;

@@ -71,7 +71,7 @@ fn quietly(what: &str, done: Result<()>) {
 }
 
 fn reset_limits() {
-    let Ok(limits) = std::fs::read_to_string("/proc/1/limits") else {
+    let Ok(limits) = sys::pseudo::read_text("/proc/1/limits") else {
         return;
     };
     for (resource, wanted) in parse_limits(&limits) {

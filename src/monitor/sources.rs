@@ -12,8 +12,8 @@ use crate::docker::container::Mount;
 use crate::docker::inspect::MountPoint;
 use crate::error;
 use crate::image::{Images, snapshot};
-use crate::sys::mountinfo;
 use crate::sys::rooted::Root;
+use crate::sys::{mountinfo, pseudo};
 
 /// Makes the sources of binds that are missing, if `-v` asked for them, and refuses those that cannot share mounts as asked.
 pub(super) fn prepare(record: &Record) -> Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn prepare(record: &Record) -> Result<()> {
                 .canonicalize()
                 .with_context(|| format!("find {}", mount.source))?;
             let table =
-                std::fs::read_to_string("/proc/self/mountinfo").context("read the mount table")?;
+                pseudo::read_text("/proc/self/mountinfo").context("read the mount table")?;
             check_propagation(&table, &source, propagation)?;
         }
     }

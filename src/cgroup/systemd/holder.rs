@@ -10,7 +10,7 @@ use rustix::process::{
 
 use crate::cgroup::layout::{Host, memberships};
 use crate::sys::clone::{Child, CloneOptions, clone};
-use crate::sys::signal;
+use crate::sys::{pseudo, signal};
 
 /// A process that does nothing until it is dropped.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Holder {
     /// Returns the cgroup that systemd has put it into, below the roots of the hierarchies.
     pub(super) fn cgroup(&self, host: &Host) -> Result<PathBuf> {
         let file = format!("/proc/{}/cgroup", self.pid());
-        let own = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+        let own = pseudo::read_text(&file).with_context(|| format!("read {file}"))?;
         let systemds = if host.is_v2() { "" } else { "name=systemd" };
         let path = memberships(&own)
             .find(|(controllers, _)| *controllers == systemds)

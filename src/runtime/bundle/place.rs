@@ -96,6 +96,7 @@ fn asks_nothing(spec: &Spec) -> bool {
 }
 
 /// The path that the configuration gives, relative to the root of the hierarchies.
+///
 /// Without one in the configuration it is the id, as runc and crun have it: a common parent would double the directories
 /// that a start makes.
 fn path_of(spec: &Spec, id: &str) -> PathBuf {
