@@ -1,7 +1,7 @@
 //! Rounds: the contenders take turns, in another order each time, so that what disturbs one disturbs all.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path as Place, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::contender::Contender;
 use crate::figures::{Figures, Role, Samples, Unit};
-use crate::machine::check;
+use crate::machine::{check, command, path};
 
 /// A run of the benchmark.
 pub(crate) struct Bench {
@@ -79,6 +79,7 @@ pub(crate) struct Path<'a> {
     goal: Option<f64>,
     rounds: usize,
     pause: Duration,
+    is_settled: bool,
     before: Step<'a>,
     after: Step<'a>,
     floor: Option<&'a dyn Fn() -> Result<()>>,
@@ -91,6 +92,7 @@ impl<'a> Path<'a> {
             goal: None,
             rounds: 25,
             pause: Duration::ZERO,
+            is_settled: false,
             before: NOTHING,
             after: NOTHING,
             floor: None,
@@ -113,6 +115,15 @@ impl<'a> Path<'a> {
         Path { pause, ..self }
     }
 
+    /// For what waits for the disk: what is yet to be written is written before the clock starts, so that nobody's round pays
+    /// for another's.
+    pub(crate) fn settled(self) -> Path<'a> {
+        Path {
+            is_settled: true,
+            ..self
+        }
+    }
+
     /// What is done before the clock starts.
     pub(crate) fn before(self, before: Step<'a>) -> Path<'a> {
         Path { before, ..self }
@@ -133,6 +144,9 @@ impl<'a> Path<'a> {
     pub(crate) fn measure(&self, bench: &Bench, contenders: &[Contender], step: Step<'_>) {
         let timed: Value<'_> = &|contender, round| {
             (self.before)(contender, round)?;
+            if self.is_settled {
+                settle(&bench.work)?;
+            }
             std::thread::sleep(self.pause);
             let start = Instant::now();
             let done = step(contender, round);
@@ -162,8 +176,7 @@ impl<'a> Path<'a> {
         let mut taken: Vec<Result<Vec<f64>>> = (0..count).map(|_| Ok(Vec::new())).collect();
         // The first round warms up.
         for round in 0..=rounds {
-            for turn in 0..count {
-                let number = (turn + round) % count;
+            for number in order(count, round) {
                 let Ok(sofar) = &mut taken[number] else {
                     continue;
                 };
@@ -201,6 +214,20 @@ impl<'a> Path<'a> {
         self.floor.map_or(Ok(()), |floor| floor())?;
         Ok(milliseconds(start))
     }
+}
+
+/// Whose turn it is, one after the other. Every second round goes backwards: nobody always comes after the same one, whose
+/// leavings the kernel may still be busy with.
+fn order(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |turn| match round % 2 {
+        0 => (turn + round) % count,
+        _ => (count - 1 - turn + round) % count,
+    })
+}
+
+/// Writes what is yet to be written to the disk of the measurement.
+pub(crate) fn settle(work: &Place) -> Result<()> {
+    command("sync", &["-f", path(work)?])
 }
 
 fn milliseconds(start: Instant) -> f64 {

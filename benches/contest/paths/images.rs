@@ -18,7 +18,7 @@ use aril::oci::digest::HashingWriter;
 use serde_json::json;
 
 use super::wait;
-use crate::bench::{Bench, Path};
+use crate::bench::{Bench, Path, settle};
 use crate::files::{large_file, small_files};
 use crate::machine::{command, path};
 
@@ -197,11 +197,6 @@ fn upload(archive: &Place, name: &str, options: &[&str]) -> Result<()> {
     args.extend(options);
     args.extend([from.as_str(), to.as_str()]);
     command("skopeo", &args)
-}
-
-/// Waits until everything is on the disk, so that nobody's round pays for another's.
-fn settle(work: &Place) -> Result<()> {
-    command("sync", &["-f", path(work)?])
 }
 
 fn pulls(bench: &Bench, name: &str) {

@@ -52,6 +52,7 @@ fn whole(bench: &Bench, root: &Place) -> Result<()> {
         .measure(bench, &bench.engines, &run(&[]));
     Path::new("run -d --network none … sleep")
         .goal(10.0)
+        .settled()
         .after(&|contender, _| contender.run(&["rm", "-f", "one"]))
         .measure(bench, &bench.engines, &|contender, _| {
             contender.run(&start("one", &NO_NETWORK))
@@ -102,10 +103,12 @@ fn steps(bench: &Bench) {
     let remove = |contender: &Contender, _| contender.run(&["rm", "step"]);
     Path::new("create")
         .goal(5.0)
+        .settled()
         .after(&remove)
         .measure(bench, &bench.engines, &create);
     Path::new("start -a")
         .goal(10.0)
+        .settled()
         .before(&create)
         .after(&remove)
         .measure(bench, &bench.engines, &begin);
@@ -114,6 +117,7 @@ fn steps(bench: &Bench) {
     };
     Path::new("rm")
         .goal(5.0)
+        .settled()
         .before(&ended)
         .measure(bench, &bench.engines, &remove);
 }
@@ -124,6 +128,7 @@ fn ends(bench: &Bench) {
     let remove = |contender: &Contender, _| contender.run(&["rm", "-f", "ends"]);
     Path::new("stop of what obeys")
         .goal(8.0)
+        .settled()
         .before(&begin)
         .after(&remove)
         .measure(bench, &bench.engines, &|contender, _| {
@@ -131,6 +136,7 @@ fn ends(bench: &Bench) {
         });
     Path::new("rm -f of what runs, on the bridge")
         .goal(10.0)
+        .settled()
         .before(&begin)
         .measure(bench, &bench.engines, &remove);
 }
