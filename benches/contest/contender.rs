@@ -120,8 +120,8 @@ pub(crate) fn engines(work: &Path) -> Found {
 pub(crate) fn runtimes(work: &Path, youki: Option<&Path>) -> Found {
     let runtime = |name, role, program: &Path| {
         let mut contender = Contender::new(name, role, program);
-        let root = work.join(format!("root-{name}"));
-        contender.options = vec!["--root".to_owned(), root.display().to_string()];
+        // In memory, where their callers have it.
+        contender.options = vec!["--root".to_owned(), format!("/run/root-{name}")];
         contender
     };
     let link = work.join("aril-oci");

@@ -53,7 +53,8 @@ pub(crate) fn measure(bench: &Bench) -> Result<()> {
     twice(bench, STEPS, &steps, &floor);
     if spaced(EXEC).iter().any(|name| bench.wants(name)) {
         for contender in &bench.runtimes {
-            contender.leave(&["run", "--detach", "--bundle", waiting, contender.name])?;
+            // Who cannot is named by the row, where its exec fails.
+            drop(contender.leave(&["run", "--detach", "--bundle", waiting, contender.name]));
         }
         let state: Value = serde_json::from_str(&own.ask(&["state", own.name])?)?;
         let pid = state["pid"].to_string();
@@ -61,7 +62,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<()> {
             |contender: &Contender, _: usize| contender.run(&["exec", contender.name, "true"]);
         twice(bench, EXEC, &exec, &|| bench.floor(&["exec", &pid]));
         for contender in &bench.runtimes {
-            contender.run(&["delete", "--force", contender.name])?;
+            drop(contender.run(&["delete", "--force", contender.name]));
         }
     }
     count(bench, &work, &plain)
