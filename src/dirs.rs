@@ -19,6 +19,7 @@
 //!   ID/                            lock (held by the monitor), control (its socket), bundle
 //!   ID/execs/EXECID                one empty file per exec session that runs
 //!   networks/ID/                   lock; leases/ADDRESS -> ID of the container; names/ID of each container
+//!   filters/HASH                   compiled seccomp profiles
 //!   links/ID/ID                    which containers have the address of the first one in their hosts file
 //! ```
 //!
@@ -120,6 +121,11 @@ impl Dirs {
     /// Returns the run directory of one network.
     pub fn network_run(&self, id: &str) -> PathBuf {
         self.run.join("networks").join(id)
+    }
+
+    /// Returns the directory of compiled seccomp profiles; made on demand.
+    pub fn filters(&self) -> PathBuf {
+        self.run.join("filters")
     }
 
     /// Returns the directory of those who know container `id` by a link.

@@ -52,6 +52,7 @@ pub struct Run {
     pub first: Process,
     state: State,
     linux: Linux,
+    filters: PathBuf,
 }
 
 impl Run {
@@ -62,6 +63,7 @@ impl Run {
             state: &self.state,
             linux: &self.linux,
             cgroup: Some(&self.place.cgroup),
+            filters: Some(&self.filters),
         }
     }
 }
@@ -97,11 +99,13 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
         .and_then(|linux| linux.resources.clone())
         .unwrap_or_default();
     let mut place = Place::make(record, &resources)?;
+    let filters = dirs.filters();
     let plan = Plan {
         spec: &spec,
         bundle: &bundle,
         rootfs: rootfs.as_fd(),
         cgroup: &place.cgroup,
+        filters: &filters,
     };
     let private = network.is_private();
     let mut attach =
@@ -126,6 +130,7 @@ pub fn bring_up(dirs: &Dirs, record: &Record, network: &mut Networking) -> Resul
                     first: spec.process.take().unwrap_or_default(),
                     state,
                     linux: spec.linux.take().unwrap_or_default(),
+                    filters,
                 },
                 ends,
             ))
@@ -159,6 +164,7 @@ struct Plan<'a> {
     bundle: &'a Path,
     rootfs: BorrowedFd<'a>,
     cgroup: &'a Cgroup,
+    filters: &'a Path,
 }
 
 fn start(
@@ -197,6 +203,7 @@ fn start(
         init: record.host_config.init == Some(true),
         keep_keyring: false,
         no_pivot: false,
+        filters: Some(plan.filters),
     };
     let mut process = runtime::create(options, meanwhile).map_err(start_error)?;
     let ends = match streams {

@@ -72,6 +72,8 @@ pub struct Options<'a> {
     pub keep_keyring: bool,
     /// Whether the old root is covered instead of taken away, for hosts that run from an initial ramdisk.
     pub no_pivot: bool,
+    /// Where compiled seccomp profiles are kept, a folder of ours alone; nothing to compile each time.
+    pub filters: Option<&'a Path>,
 }
 
 /// Creates a container: on return its first process has done everything but to execute the program, or runs it
@@ -151,6 +153,7 @@ impl<'a> Plans<'a> {
         };
         let surroundings = Surroundings {
             seccomp: linux.seccomp.as_ref(),
+            filters: options.filters,
             personality: linux.personality.as_ref(),
             memory_policy: linux.memory_policy.as_ref(),
             in_userns: namespaces.has(NamespaceKind::User),

@@ -9,6 +9,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, setns};
@@ -45,6 +46,8 @@ pub struct Running<'a> {
     pub linux: &'a Linux,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
+    /// Where compiled seccomp profiles are kept; see [`super::Options`].
+    pub filters: Option<&'a Path>,
 }
 
 /// How a process joins.
@@ -72,6 +75,7 @@ pub fn exec(container: Running<'_>, options: ExecOptions<'_>) -> Result<Process>
     let namespaces = plan_namespaces(container.linux)?;
     let surroundings = Surroundings {
         seccomp: container.linux.seccomp.as_ref(),
+        filters: container.filters,
         personality: container.linux.personality.as_ref(),
         memory_policy: container.linux.memory_policy.as_ref(),
         in_userns: namespaces.has(NamespaceKind::User),

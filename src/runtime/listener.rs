@@ -2,22 +2,22 @@
 //! container process state).
 
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use serde::Serialize;
 
 use crate::error;
-use crate::oci::runtime::linux::Seccomp;
+use crate::oci::runtime::linux::Profile;
 use crate::oci::state::State;
 use crate::sys::fdpass;
 
 /// Where a listener goes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Target {
-    path: PathBuf,
-    metadata: String,
+    /// Its profile, which is read only if there is a listener.
+    profile: Option<Profile>,
 }
 
 /// The document that goes with the descriptor.
@@ -34,16 +34,18 @@ struct ContainerProcessState<'a> {
 
 impl Target {
     /// Returns where the listener of `profile` goes.
-    pub(super) fn new(profile: Option<&Seccomp>) -> Target {
-        profile.map_or_else(Target::default, |profile| Target {
-            path: PathBuf::from(&profile.listener_path),
-            metadata: profile.listener_metadata.clone(),
-        })
+    pub(super) fn new(profile: Option<&Profile>) -> Target {
+        Target {
+            profile: profile.cloned(),
+        }
     }
 
     /// Fetches descriptor `number` of the process (kernel 5.6) and sends it on.
     pub(super) fn deliver(&self, pidfd: BorrowedFd<'_>, number: i32, state: &State) -> Result<()> {
-        if self.path.as_os_str().is_empty() {
+        let profile = self.profile.as_ref().map(Profile::read).transpose()?;
+        let profile = profile.unwrap_or_default();
+        let path = Path::new(&profile.listener_path);
+        if path.as_os_str().is_empty() {
             bail!(error::invalid(
                 "seccomp listenerPath is not set, but the profile has rules with SCMP_ACT_NOTIFY"
             ));
@@ -54,11 +56,11 @@ impl Target {
             oci_version: &state.oci_version,
             fds: ["seccompFd"],
             pid: state.pid,
-            metadata: &self.metadata,
+            metadata: &profile.listener_metadata,
             state,
         })?;
-        send(&self.path, &document, listener.as_fd())
-            .with_context(|| format!("send the seccomp listener to {}", self.path.display()))
+        send(path, &document, listener.as_fd())
+            .with_context(|| format!("send the seccomp listener to {}", path.display()))
     }
 }
 

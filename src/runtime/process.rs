@@ -9,9 +9,9 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
 
 use super::capabilities::{self, Sets};
-use super::seccomp::{Architecture, Filter, compile};
+use super::seccomp::{Filter, compiled};
 use crate::error;
-use crate::oci::runtime::linux::{MemoryPolicy, Personality, Seccomp};
+use crate::oci::runtime::linux::{MemoryPolicy, Personality, Profile};
 use crate::oci::runtime::{CpuAffinity, Process};
 use crate::sys::schedule::SchedulingAttributes;
 
@@ -53,7 +53,9 @@ pub(super) struct ProcessPlan {
 /// What a process gets from its container rather than from its own document.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Surroundings<'a> {
-    pub(super) seccomp: Option<&'a Seccomp>,
+    pub(super) seccomp: Option<&'a Profile>,
+    /// Where compiled profiles are kept, if they are.
+    pub(super) filters: Option<&'a Path>,
     pub(super) personality: Option<&'a Personality>,
     pub(super) memory_policy: Option<&'a MemoryPolicy>,
     /// Whether it is in a user namespace of its own, where it can have every capability.
@@ -114,7 +116,7 @@ pub(super) fn plan(process: &Process, around: Surroundings<'_>) -> Result<Proces
         no_new_privileges: process.no_new_privileges,
         filter: around
             .seccomp
-            .map(|profile| compile(profile, Architecture::native()))
+            .map(|profile| compiled(profile, around.filters))
             .transpose()?,
         oom_score_adj: process.oom_score_adj,
         label: label(process)?,

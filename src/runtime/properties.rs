@@ -7,7 +7,7 @@ use super::seccomp::{self, Architecture, machine};
 use super::{devices, mounts, namespaces, options, process};
 use crate::cgroup;
 use crate::oci::runtime::Spec;
-use crate::oci::runtime::linux::{NamespaceKind, Seccomp};
+use crate::oci::runtime::linux::{NamespaceKind, Profile, Seccomp};
 
 /// A configuration of any shape is read or refused; what is read is the same once written and read again, and is planned or
 /// refused.
@@ -41,8 +41,8 @@ pub fn configuration(text: &[u8]) {
         };
         drop(process::plan(document, around));
     }
-    if let Some(profile) = &linux.seccomp {
-        filter(profile);
+    if let Some(Ok(profile)) = linux.seccomp.as_ref().map(Profile::read) {
+        filter(&profile);
     }
     drop(devices::plan(&linux));
     for mount in &spec.mounts {

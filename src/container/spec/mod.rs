@@ -12,7 +12,7 @@ use super::Record;
 use super::merge::{command_line, replace_env};
 use super::security::{self, Options};
 use super::user::User;
-use crate::oci::runtime::linux::{Device, Linux, Namespace, NamespaceKind, Seccomp};
+use crate::oci::runtime::linux::{Device, Linux, Namespace, NamespaceKind, Profile, Seccomp};
 use crate::oci::runtime::{Capabilities, ConsoleSize, Hooks, Process, Rlimit, Root, Spec};
 
 pub mod mounts;
@@ -230,7 +230,7 @@ fn linux(record: &Record, facts: &Facts) -> Result<Linux> {
             .iter()
             .map(|device| device.node.clone())
             .collect(),
-        seccomp: facts.seccomp.clone(),
+        seccomp: facts.seccomp.as_ref().map(Profile::new).transpose()?,
         rootfs_propagation: propagation.unwrap_or_default().to_owned(),
         masked_paths: paths(&host.masked_paths, masked),
         readonly_paths: paths(&host.readonly_paths, words(&security::READONLY_PATHS)),

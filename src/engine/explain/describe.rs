@@ -259,6 +259,7 @@ fn restrictions(record: &Record, process: &Process, linux: &Linux) -> Result<Vec
             "the default profile for these capabilities".to_owned()
         }
         (Some(profile), SeccompChoice::Profile(_)) => {
+            let profile = profile.read()?;
             let rules = profile.syscalls.len();
             format!(
                 "a profile of {rules} rules, {} otherwise",

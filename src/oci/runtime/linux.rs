@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::is_default;
 use super::resources::Resources;
@@ -63,7 +64,7 @@ pub struct Linux {
     pub net_devices: BTreeMap<String, NetDevice>,
     /// Filter of system calls.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub seccomp: Option<Seccomp>,
+    pub seccomp: Option<Profile>,
     /// `shared`, `slave`, `private`, `unbindable`, or their recursive forms; empty means `rslave`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub rootfs_propagation: String,
@@ -182,6 +183,36 @@ pub struct NetDevice {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
 }
+
+/// A [`Seccomp`] as text: usually nobody has to read it, since what it compiles to is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Profile(Box<RawValue>);
+
+impl Profile {
+    /// Writes `seccomp` as text.
+    pub fn new(seccomp: &Seccomp) -> serde_json::Result<Profile> {
+        serde_json::value::to_raw_value(seccomp).map(Profile)
+    }
+
+    /// Returns the text, which is JSON.
+    pub fn text(&self) -> &str {
+        self.0.get()
+    }
+
+    /// Reads it. Fails if the text is not that of a profile.
+    pub fn read(&self) -> serde_json::Result<Seccomp> {
+        serde_json::from_str(self.text())
+    }
+}
+
+impl PartialEq for Profile {
+    fn eq(&self, other: &Profile) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for Profile {}
 
 /// Filter of system calls (config-linux.md, Seccomp).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

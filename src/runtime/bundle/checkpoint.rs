@@ -123,7 +123,7 @@ fn restore_recorded(
     });
     if done.is_err() {
         place.destroy();
-        run_poststop(&spec.hooks, &bundle.stopped(into.id));
+        run_poststop(&spec.hooks.poststop, &bundle.stopped(into.id));
     }
     done
 }

@@ -11,9 +11,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use super::notify::{self, Readiness, Relay};
 use super::operate::open;
 use super::place::{Cgroups, Place};
-use super::record::{Bundle, Record, directory, load, start_socket};
+use super::record::{Bundle, Record, directory, filters, load, start_socket};
 use crate::error;
-use crate::oci::runtime::Hooks;
+use crate::oci::runtime::Hook;
 use crate::oci::state::{State, Status};
 use crate::runtime::{
     Options, Process, Rootfs, Start, Stdio, by_short_path, criu, hooks, start_by_socket,
@@ -87,6 +87,7 @@ fn create_recorded(
     }
     let rootfs = bundle.rootfs()?;
     let Bundle { path, spec, .. } = &bundle;
+    let filters = filters(options.root);
     let place = Place::make(spec, options.id, options.cgroups)?;
     let create = || -> Result<Process> {
         let process = crate::runtime::create(
@@ -106,6 +107,7 @@ fn create_recorded(
                 init: options.init,
                 keep_keyring: options.keep_keyring,
                 no_pivot: options.no_pivot,
+                filters: Some(&filters),
             },
             None,
         )?;
@@ -124,14 +126,14 @@ fn create_recorded(
     let created = create();
     if created.is_err() {
         place.destroy();
-        run_poststop(&spec.hooks, &bundle.stopped(options.id));
+        run_poststop(&spec.hooks.poststop, &bundle.stopped(options.id));
     }
     created
 }
 
-pub(super) fn run_poststop(hooks: &Hooks, state: &State) {
+pub(super) fn run_poststop(hooks: &[Hook], state: &State) {
     // A failure is a warning (runtime-spec runtime.md, Lifecycle), and the hooks after it run all the same.
-    for hook in &hooks.poststop {
+    for hook in hooks {
         let hook = std::slice::from_ref(hook);
         if let Err(failure) = hooks::run(hook, "poststop", state, &state.bundle) {
             tracing::warn!("{failure}");

@@ -41,7 +41,8 @@ pub fn list(root: &Path) -> Result<Vec<Summary>> {
     let mut containers = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        let Some(id) = name.to_str() else {
+        // What else is kept there has names that no container has.
+        let Some(id) = name.to_str().filter(|id| record::check_id(id).is_ok()) else {
             continue;
         };
         // One that is being created or deleted right now is not there.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::create::run_poststop;
-use super::record::{self, Record, directory, load, start_socket};
+use super::record::{self, Record, directory, filters, load, start_socket};
 use crate::cgroup::{self, Cgroup, layout, systemd};
 use crate::error;
 use crate::oci::runtime::Spec;
@@ -95,7 +95,7 @@ pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
         ))),
     }
     cgroup::end(&record.cgroup()?, record.unit.as_ref())?;
-    run_poststop(&record.hooks()?, &record.state(Status::Stopped));
+    run_poststop(&record.poststop, &record.state(Status::Stopped));
     remove_directory(&directory(root, id)?)
 }
 
@@ -203,6 +203,7 @@ pub struct Joinable {
     state: State,
     pidfd: OwnedFd,
     cgroup: Cgroup,
+    filters: PathBuf,
 }
 
 /// Opens a running container for processes that are to join it. Fails with `Conflict` if it has stopped, and if it is
@@ -227,6 +228,7 @@ pub fn joinable(root: &Path, id: &str, ignore_paused: bool) -> Result<Joinable> 
         state: record.state(Status::Running),
         pidfd,
         cgroup: record.cgroup()?,
+        filters: filters(root),
     })
 }
 
@@ -239,6 +241,7 @@ impl Joinable {
             state: &self.state,
             linux: self.spec.linux.as_ref().unwrap_or(&no_linux),
             cgroup: Some(&self.cgroup),
+            filters: Some(&self.filters),
         };
         exec(container, options)
     }

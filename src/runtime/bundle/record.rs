@@ -2,8 +2,9 @@
 //! its first process waits for the start.
 //!
 //! ```text
-//! ROOT (0700)/ID/state.json   the record, written once, by rename
+//! ROOT (0700)/ID/state.json   the record, written once, by rename: a line of its own, and the configuration
 //!             ID/start        the socket; gone once the container was started
+//!             @filters/HASH   compiled seccomp profiles of all containers
 //! ```
 
 use std::collections::BTreeMap;
@@ -15,15 +16,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::place::Place;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{self, Cgroup, layout};
 use crate::error;
-use crate::oci::null_default;
 use crate::oci::runtime::linux::{Namespace, NamespaceKind};
-use crate::oci::runtime::{Hooks, Spec};
+use crate::oci::runtime::{Hook, Spec};
 use crate::oci::state::{State, Status};
 use crate::sys::{limited, pseudo};
 
@@ -55,8 +54,12 @@ pub(super) struct Record {
     /// Whether it has a time namespace that the configuration does not mention, since it was restored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) has_time_namespace: bool,
-    /// The configuration as it was then; the bundle may change.
-    pub(super) config: Box<RawValue>,
+    /// The programs that are run at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) poststop: Vec<Hook>,
+    /// The configuration as it was then, as text that is read by who needs it; the bundle may change.
+    #[serde(skip)]
+    pub(super) config: String,
 }
 
 /// What `state` and `list` show of a container.
@@ -99,6 +102,11 @@ pub(super) fn directory(root: &Path, id: &str) -> Result<PathBuf> {
     Ok(root.join(id))
 }
 
+/// Returns where compiled seccomp profiles are kept; its name is no container's.
+pub(super) fn filters(root: &Path) -> PathBuf {
+    root.join("@filters")
+}
+
 /// Returns the socket at which a container waits for its start.
 pub(super) fn start_socket(directory: &Path) -> PathBuf {
     directory.join("start")
@@ -107,15 +115,17 @@ pub(super) fn start_socket(directory: &Path) -> PathBuf {
 /// Reads the record of a container. Fails with `NotFound`.
 pub(super) fn load(root: &Path, id: &str) -> Result<Record> {
     let path = directory(root, id)?.join("state.json");
-    match fs::read(&path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))
-        }
+    let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(error::not_found("container does not exist"))
+            return Err(error::not_found("container does not exist"));
         }
-        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
-    }
+        text => text.with_context(|| format!("read {}", path.display()))?,
+    };
+    let (own, config) = text.split_once('\n').unwrap_or((&text, ""));
+    let mut record: Record =
+        serde_json::from_str(own).with_context(|| format!("read {}", path.display()))?;
+    config.clone_into(&mut record.config);
+    Ok(record)
 }
 
 impl Record {
@@ -137,6 +147,7 @@ impl Record {
             annotations: spec.annotations.clone(),
             descriptors: Vec::new(),
             has_time_namespace: false,
+            poststop: spec.hooks.poststop.clone(),
             config: bundle.text.clone(),
         })
     }
@@ -149,7 +160,9 @@ impl Record {
         );
         // No fsync: after a crash of the machine there is no container that this could be about.
         let write = || -> io::Result<()> {
-            fs::write(&new, serde_json::to_vec(self)?)?;
+            // On one line: JSON of serde_json's has no others.
+            let own = serde_json::to_string(self)?;
+            fs::write(&new, [&own, "\n", &self.config].concat())?;
             fs::rename(&new, &path)
         };
         write().with_context(|| format!("write {}", path.display()))
@@ -157,25 +170,13 @@ impl Record {
 
     /// Reads the configuration that the container was created with.
     pub(super) fn spec(&self) -> Result<Spec> {
-        let spec: Spec = serde_json::from_str(self.config.get())
-            .context("read the container's configuration")?;
+        let spec: Spec =
+            serde_json::from_str(&self.config).context("read the container's configuration")?;
         Ok(if self.has_time_namespace {
             with_time_namespace(spec)
         } else {
             spec
         })
-    }
-
-    /// Reads the hooks of that configuration, and nothing else of it.
-    pub(super) fn hooks(&self) -> Result<Hooks> {
-        #[derive(Deserialize)]
-        struct Only {
-            #[serde(default, deserialize_with = "null_default")]
-            hooks: Hooks,
-        }
-        let only: Only = serde_json::from_str(self.config.get())
-            .context("read the container's configuration")?;
-        Ok(only.hooks)
     }
 
     /// Returns the container's cgroup as far as it exists.
@@ -263,7 +264,7 @@ pub struct Bundle {
     /// Its configuration.
     pub spec: Spec,
     /// The same as it was written.
-    pub(super) text: Box<RawValue>,
+    pub(super) text: String,
 }
 
 impl Bundle {
@@ -313,7 +314,6 @@ pub fn open_bundle(directory: &Path) -> Result<Bundle> {
             config.display()
         )));
     }
-    let text = RawValue::from_string(text).map_err(|error| invalid(&error))?;
     Ok(Bundle { path, spec, text })
 }
 

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use anyhow::{Result, bail};
 
 mod arch;
+mod cache;
 #[cfg(test)]
 mod differential;
 #[cfg(any(test, fuzzing))]
@@ -23,6 +24,7 @@ mod multiplex;
 mod program;
 
 pub use arch::Architecture;
+pub(super) use cache::compiled;
 use program::{Alternative, Comparison, Condition, Decision, NO_SUCH_CALL, Range, assemble};
 
 use crate::error;

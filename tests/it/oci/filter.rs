@@ -1,7 +1,9 @@
 //! Filters of system calls in force.
 
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
 use super::{Ran, Sandbox};
 use aril::container::seccomp::default_profile;
@@ -155,4 +157,36 @@ fn wrong_profiles_are_refused() {
     sandbox
         .run()
         .fails(1, "unknown seccomp action \"SCMP_ACT_NOPE\"");
+}
+
+#[test]
+fn compiled_profiles_are_kept_and_stand_for_their_own_text_alone() {
+    let mut sandbox = Sandbox::new("mkdir /tmp/x; rmdir /tmp/x");
+    let filters = sandbox.dir.join("run/@filters");
+    let forbid = |sandbox: &mut Sandbox, call: &str| {
+        let rules = json!([{"names": [call], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]);
+        let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules});
+        sandbox.set("/linux/seccomp", profile);
+        let ran = sandbox.run();
+        assert!(ran.err.contains(&format!("{call}:")), "{ran:?}");
+        assert!(ran.err.contains("No space left on device"), "{ran:?}");
+    };
+    let kept = || -> Vec<PathBuf> {
+        let files = std::fs::read_dir(&filters).unwrap();
+        files.map(|file| file.unwrap().path()).collect()
+    };
+    forbid(&mut sandbox, "mkdir");
+    let [first] = kept().try_into().unwrap();
+    let inode = std::fs::metadata(&first).unwrap().ino();
+    forbid(&mut sandbox, "mkdir");
+    assert_eq!(std::fs::metadata(&first).unwrap().ino(), inode);
+    forbid(&mut sandbox, "rmdir");
+    assert_eq!(kept().len(), 2);
+    // Whoever finds another profile under its name compiles its own.
+    for file in kept() {
+        std::fs::write(&file, "what nobody has compiled").unwrap();
+    }
+    forbid(&mut sandbox, "mkdir");
+    // It is no container.
+    assert_eq!(sandbox.call(&["list", "--quiet"]).stdout, b"");
 }

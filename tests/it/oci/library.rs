@@ -45,6 +45,7 @@ fn options<'a>(
         init: false,
         keep_keyring: false,
         no_pivot: false,
+        filters: None,
     }
 }
 
@@ -218,6 +219,7 @@ fn terminals_and_processes_that_join_alone() {
         state: &state,
         linux: &linux,
         cgroup: None,
+        filters: None,
     };
     let mut joined = exec(running, joining(&document, output.as_fd())).unwrap();
     joined.start().unwrap();
