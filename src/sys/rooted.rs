@@ -72,6 +72,12 @@ impl Root {
         open_resolving(self.dir.as_fd(), inner, (flags, Mode::empty()), resolve)
     }
 
+    /// Opens `inner`, of which no link and no `..` may lead out of the root, also not for a step: that is `EXDEV`.
+    pub fn open_within(&self, inner: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        open_resolving(self.dir.as_fd(), inner, (flags, Mode::empty()), resolve)
+    }
+
     /// Resolves all of `inner` but its last component, for calls that make or remove a name.
     ///
     /// A path that names the root itself, or ends in `..`, is `EINVAL`.

@@ -1,6 +1,6 @@
 //! The dump of a running container.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -10,7 +10,7 @@ use super::external::{mounts_to_dump, namespaces_to_dump, text};
 use super::place::Place;
 use super::rpc::{Kind, Options, PageServer, Request};
 use super::session::{self, Session};
-use super::{CheckpointOptions, descriptors};
+use super::{CheckpointOptions, descriptors, images};
 use crate::cgroup::Cgroup;
 use crate::error;
 use crate::oci::runtime::Spec;
@@ -84,11 +84,16 @@ fn check_parent(place: &Place, parent: &Path) -> Result<()> {
             "--parent-path must be relative, to the directory of the images"
         ));
     }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let images: BorrowedFd<'_> = place.images.as_fd();
-    rustix::fs::openat(images, parent, flags, Mode::empty())
-        .map(drop)
-        .with_context(|| format!("invalid --parent-path: open {}", parent.display()))
+    match images::open_beside(place.images.as_fd(), parent) {
+        // A restore would not look there.
+        Err(error) if error.raw_os_error() == Some(libc::EXDEV) => bail!(error::invalid(format!(
+            "invalid --parent-path {}: it must be beside the directory of the images, or below what is",
+            parent.display()
+        ))),
+        opened => opened
+            .map(drop)
+            .with_context(|| format!("invalid --parent-path: open {}", parent.display())),
+    }
 }
 
 fn request(container: &Dump<'_>, options: &CheckpointOptions, place: &Place) -> Result<Options> {

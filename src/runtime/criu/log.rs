@@ -10,7 +10,7 @@ use rustix::io::Errno;
 /// How much is read at most.
 const LOG_MAX: u64 = 64 << 20;
 
-/// Removes the log of an earlier time, whose errors are not those of now.
+/// Removes the log of an earlier time, whose errors are not those of now, or something else that is to be written anew.
 pub(super) fn remove_old(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     match unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),

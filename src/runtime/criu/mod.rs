@@ -8,8 +8,8 @@
 //!          ◀── Dump | Restore ─────────────                  the end of it
 //! ```
 //!
-//! Of the directory of images only `descriptors.json` is read here, which comes from whoever made the images: at most so
-//! long, and through no link. Everything that a container gets from the host is named by its configuration, never by the
+//! The directory of images may be anybody's. It must hold plain files only (images.rs), and of them `descriptors.json` alone is
+//! read here: at most so long, and through no link. Everything that a container gets from the host is named by its configuration, never by the
 //! images. What the images hold of processes CRIU restores as it is: whoever restores them runs what they say.
 //!
 //! What it deliberately does not do: lazy migration of memory (userfaultfd).
@@ -19,6 +19,7 @@ use std::path::PathBuf;
 mod descriptors;
 mod dump;
 mod external;
+mod images;
 mod log;
 mod place;
 mod restore;

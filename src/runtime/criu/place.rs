@@ -10,9 +10,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 
 use super::external::text;
+use super::images::Unfollowed;
 use super::rpc::Options;
 use super::session::Failed;
-use super::{Common, log};
+use super::{Common, images, log};
 use crate::oci::runtime::Spec;
 
 /// Settings that come last, over those of the request; the annotation names another file, or none.
@@ -21,11 +22,15 @@ const CONFIG_ANNOTATION: &str = "org.criu.config";
 const CONFIG: &str = "/etc/criu/runc.conf";
 /// Everything but traces.
 const LOG_LEVEL: i32 = 4;
+/// What CRIU writes beside its log.
+const STATISTICS: [&str; 2] = ["stats-dump", "stats-restore"];
 
 /// The directories of a dump or restore.
 pub(super) struct Place {
     pub(super) images: OwnedFd,
     work: Option<OwnedFd>,
+    /// Whether the images are changes of others, to which a link in their directory leads.
+    is_change: bool,
     /// The directory of the log.
     directory: PathBuf,
     name: &'static str,
@@ -43,8 +48,10 @@ impl Place {
     }
 
     fn open_with(common: &Common, log: &'static str, may_make_images: bool) -> Result<Place> {
+        let opened = open(&common.images, may_make_images)?;
         let place = Place {
-            images: open(&common.images, may_make_images)?,
+            is_change: images::check(opened.as_fd(), &common.images)?,
+            images: opened,
             work: common
                 .work
                 .as_deref()
@@ -54,17 +61,30 @@ impl Place {
             name: log,
         };
         let directory = place.work.as_ref().unwrap_or(&place.images);
-        log::remove_old(directory.as_fd(), log)
-            .with_context(|| format!("remove {}", place.log().display()))?;
+        for name in STATISTICS.into_iter().chain([log]) {
+            log::remove_old(directory.as_fd(), name)
+                .with_context(|| format!("remove {}", place.directory.join(name).display()))?;
+        }
         Ok(place)
+    }
+
+    /// Returns the directories as CRIU is to see them in a mount namespace of its own: whatever is put there while it works,
+    /// no link leads it out. The one to the parent is to be followed.
+    pub(super) fn unfollowed(&self) -> Result<Unfollowed> {
+        let images = (!self.is_change).then_some(&self.images);
+        let all: Vec<_> = images
+            .into_iter()
+            .chain(&self.work)
+            .map(OwnedFd::as_fd)
+            .collect();
+        Unfollowed::new(&all)
     }
 
     /// Opens the directories anew as process `pid` sees them, which has a mount namespace of its own: CRIU makes mounts in its
     /// working directory, and may do so only in its own.
     pub(super) fn enter(&mut self, pid: Pid) -> Result<()> {
         let within = |directory: &OwnedFd| -> Result<OwnedFd> {
-            let own = format!("/proc/self/fd/{}", directory.as_raw_fd());
-            let path = std::fs::read_link(&own).with_context(|| format!("read {own}"))?;
+            let path = images::path_of(directory.as_fd()).context("find a directory again")?;
             let pid = pid.as_raw_nonzero();
             open(
                 Path::new(&format!("/proc/{pid}/root{}", text(&path)?)),

@@ -78,6 +78,7 @@ pub(in crate::runtime) fn restore(
     let plan = Plan::new(container, pipes)?;
     let entry = container.cgroup.map(Cgroup::entry).transpose()?;
     let root = NewRoot::new(container, &plan.linux)?;
+    let unfollowed = place.unfollowed()?;
     let clone = CloneOptions {
         namespaces: libc::CLONE_NEWNS,
         cgroup: entry.as_ref().and_then(Entry::directory),
@@ -93,7 +94,8 @@ pub(in crate::runtime) fn restore(
             unshare(CloneFlags::CLONE_NEWCGROUP)
                 .or_fail(|| "make a cgroup namespace".to_owned())?;
         }
-        root.attach()
+        root.attach()?;
+        unfollowed.attach()
     })?;
     place.enter(session.pid())?;
     let request = Request {

@@ -46,20 +46,20 @@ impl Drop for Spinner {
 }
 
 /// The name of a file that no container has.
-const CANARY: &str = "untouched-by-containers";
+pub(super) const CANARY: &str = "untouched-by-containers";
 
 /// A directory of the host that nothing may touch.
-struct Canary(PathBuf);
+pub(super) struct Canary(pub(super) PathBuf);
 
 impl Canary {
-    fn new(sandbox: &Sandbox) -> Canary {
+    pub(super) fn new(sandbox: &Sandbox) -> Canary {
         let path = sandbox.dir.join("canary");
         std::fs::create_dir(&path).unwrap();
         std::fs::write(path.join(CANARY), "secret of the host").unwrap();
         Canary(path)
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let names: Vec<_> = std::fs::read_dir(&self.0)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

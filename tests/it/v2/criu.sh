@@ -290,7 +290,7 @@ check_failures_are_explained() {
 
 # What was saved may be anybody's: the runtime reads nothing of it through links, takes no mount and no annotation from it, and
 # lets nothing run that is not where the configuration says.
-check_cve_2024_8676_and_2026_53489_images_reach_nothing_of_the_host() {
+check_cve_2024_8676_2026_50195_and_2026_53489_images_reach_nothing_of_the_host() {
   mkdir /tmp/host
   echo untouched >/tmp/host/file
   box /tmp/b "$COUNT" ', {"destination": "/vol", "source": "/tmp/host", "options": ["bind"]}' '' ', "annotations": {"org.criu.config": "/tmp/host/file"}'
@@ -306,19 +306,47 @@ check_cve_2024_8676_and_2026_53489_images_reach_nothing_of_the_host() {
   refuse aril-oci restore -d -b /tmp/b --image-path /tmp/img one </dev/null >/tmp/answer 2>&1
   grep 'criu restore failed' /tmp/answer
   gone one
-  # What is read is no link, and what is written goes through none.
-  rm /tmp/img/descriptors.json
-  ln -s /tmp/host/file /tmp/img/descriptors.json
-  refuse aril-oci restore -d -b /tmp/b --image-path /tmp/img one </dev/null >/tmp/answer 2>&1
-  grep 'read /tmp/img/descriptors.json: .*symbolic link' /tmp/answer
-  rm /tmp/img/descriptors.json
-  mkfifo /tmp/img/descriptors.json
-  refuse aril-oci restore -d -b /tmp/b --image-path /tmp/img one </dev/null >/tmp/answer 2>&1
-  rm /tmp/img/descriptors.json
-  ln -s /tmp/host/file /tmp/img/descriptors.json
+  # What was saved is files: no link is followed, to read or to write, and no FIFO waited for.
+  cp -a /tmp/img /tmp/saved
+  for name in descriptors.json pages-1.img stats-restore restore.log; do
+    rm -f "/tmp/img/$name"
+    ln -s /tmp/host/file "/tmp/img/$name"
+    refuse aril-oci restore -d -b /tmp/b --image-path /tmp/img one </dev/null >/tmp/answer 2>&1
+    grep "/tmp/img/$name is a symbolic link" /tmp/answer
+    rm "/tmp/img/$name"
+    mkfifo "/tmp/img/$name"
+    refuse aril-oci restore -d -b /tmp/b --image-path /tmp/img one </dev/null >/tmp/answer 2>&1
+    grep "/tmp/img/$name is a FIFO" /tmp/answer
+    rm -r /tmp/img
+    cp -a /tmp/saved /tmp/img
+  done
+  rm -r /tmp/img /tmp/saved
+  mkdir /tmp/img
+  ln -s /tmp/host/file /tmp/img/core-1.img
   counting one /tmp/b
+  refuse aril-oci checkpoint --image-path /tmp/img one 2>&1 | grep '/tmp/img/core-1.img is a symbolic link'
+  rm /tmp/img/core-1.img
   aril-oci checkpoint --image-path /tmp/img one
+  gone one
+  # Nor is one followed that takes a file's place while CRIU is at work, as here by a hook in the middle of it; and streams that
+  # are said to be files of the host are not.
+  swapped() { box /tmp/b "$COUNT" '' '' ", \"hooks\": {\"createRuntime\": [{\"path\": \"/bin/ln\", \"args\": [\"ln\", \"-sf\", \"/tmp/host/file\", \"/tmp/img/$1\"]}]}"; }
+  swapped stats-restore
+  echo '["/tmp/host/file", "/tmp/host/file", "file:[1]"]' >/tmp/img/descriptors.json
+  before=$(count /tmp/b)
+  quietly restore -d -b /tmp/b --image-path /tmp/img one
+  until_true goes_on /tmp/b "$before"
+  same "$(readlink /tmp/img/stats-restore)" /tmp/host/file
+  same "$(aril-oci exec one ls -l /proc/1/fd | grep -c host/file)" 0
+  aril-oci delete --force one
+  rm /tmp/img/stats-restore
+  swapped pages-1.img
+  refuse aril-oci restore -d -b /tmp/b --image-path /tmp/img one </dev/null >/tmp/answer 2>&1
+  grep 'pages-1.img: Too many levels of symbolic links' /tmp/answer
+  gone one
   same "$(cat /tmp/host/file)" untouched
+  rm -r /tmp/img
+  box /tmp/b "$COUNT"
   # Saved on the host's network, it does not get there again if it is to have one of its own.
   sed -i 's|, {"type": "network"}||' /tmp/b/config.json
   counting one /tmp/b
