@@ -23,15 +23,19 @@ const NULL: &str = "/dev/null";
 
 /// A mount whose source is the host's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct External {
+pub(super) struct External {
     /// Where, inside; also its name in the images.
-    destination: PathBuf,
+    pub(super) destination: PathBuf,
     /// On the host.
-    source: PathBuf,
+    pub(super) source: PathBuf,
 }
 
 /// Returns the mounts of a configuration that come from the host; `cgroup` is the container's own.
-fn external(spec: &Spec, bundle: &Path, cgroup: Option<&Cgroup>) -> Result<Vec<External>> {
+pub(super) fn external(
+    spec: &Spec,
+    bundle: &Path,
+    cgroup: Option<&Cgroup>,
+) -> Result<Vec<External>> {
     let linux = spec.linux.clone().unwrap_or_default();
     let namespaces = namespaces::plan(&linux)?;
     let mut all = Vec::new();
@@ -130,7 +134,7 @@ pub(super) fn text(path: &Path) -> Result<String> {
 }
 
 /// Returns where `path` is in the mount namespace that `root` is the root of.
-fn place_of(root: &Root, path: &Path) -> Option<PathBuf> {
+pub(super) fn place_of(root: &Root, path: &Path) -> Option<PathBuf> {
     let handle = root.handle(path).ok()?;
     std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd())).ok()
 }

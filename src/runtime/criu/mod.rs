@@ -10,7 +10,8 @@
 //!
 //! The directory of images may be anybody's. It must hold plain files only (images.rs), and of them `descriptors.json` alone is
 //! read here: at most so long, and through no link. Everything that a container gets from the host is named by its configuration, never by the
-//! images. What the images hold of processes CRIU restores as it is: whoever restores them runs what they say.
+//! images. What the images hold of processes CRIU restores as it is; before any of them runs it is looked at whether they have
+//! more than the configuration allows (rights.rs, mounted.rs).
 //!
 //! What it deliberately does not do: lazy migration of memory (userfaultfd).
 
@@ -21,8 +22,10 @@ mod dump;
 mod external;
 mod images;
 mod log;
+mod mounted;
 mod place;
 mod restore;
+mod rights;
 mod root;
 mod rpc;
 mod session;

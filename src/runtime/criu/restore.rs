@@ -11,9 +11,9 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 use super::external::{key, mounts_to_restore, namespaces_to_join, text};
 use super::place::Place;
 use super::root::NewRoot;
-use super::rpc::{CgroupRoot, InheritFd, JoinNamespace, Kind, Options, Request};
-use super::session::{self, Session};
-use super::{ManageCgroups, RestoreOptions, descriptors};
+use super::rpc::{CgroupRoot, InheritFd, JoinNamespace, Kind, Options, Request, Response};
+use super::session::{self, Failed, Session};
+use super::{ManageCgroups, RestoreOptions, descriptors, rights};
 use crate::cgroup::layout::memberships;
 use crate::cgroup::{Cgroup, Entry};
 use crate::error;
@@ -104,6 +104,7 @@ pub(in crate::runtime) fn restore(
     };
     let mut first = None;
     let mut terminal = None;
+    let mut is_checked = false;
     let answer = session.ask(&request, &mut |script, pid, mut fds| {
         match (script, pid) {
             ("orphan-pts-master", _) => terminal = fds.pop(),
@@ -112,22 +113,21 @@ pub(in crate::runtime) fn restore(
                 first = Some((pid, pidfd_open(pid, PidfdFlags::empty())?));
                 found(plan.look_at(pid)?)?;
             }
+            ("pre-resume", _) => {
+                let (pid, _) = first.as_ref().context("criu has left out a step")?;
+                rights::check(container, *pid, &session)?;
+                is_checked = true;
+            }
             _ => {}
         }
         Ok(())
     });
-    let ended = session.end();
-    let done = match answer {
-        Ok(Ok(_)) => ended.and_then(|well| {
-            if well {
-                Ok(())
-            } else {
-                bail!("criu has ended badly")
-            }
-        }),
-        Ok(Err(failed)) => Err(place.failed("restore", failed)),
-        Err(error) => Err(error),
-    };
+    let done = outcome(answer, session.end(), &place).and_then(|()| {
+        if !is_checked {
+            bail!("criu has let nobody look at what it has restored");
+        }
+        Ok(())
+    });
     match (done, first) {
         (Ok(()), Some((pid, pidfd))) => {
             if container.has_terminal && terminal.is_none() {
@@ -146,6 +146,18 @@ pub(in crate::runtime) fn restore(
             }
             Err(error)
         }
+    }
+}
+
+fn outcome(
+    answer: Result<Result<Response, Failed>>,
+    ended: Result<bool>,
+    place: &Place,
+) -> Result<()> {
+    match answer? {
+        Ok(_) if ended? => Ok(()),
+        Ok(_) => bail!("criu has ended badly"),
+        Err(failed) => Err(place.failed("restore", failed)),
     }
 }
 

@@ -27,7 +27,7 @@ const ANSWER_MAX: usize = 64 << 10;
 
 /// What comes to pass on the way: its name, the first process if it is told, and descriptors that come along. An error
 /// keeps CRIU from going on.
-pub(super) type Notified<'a> = dyn FnMut(&str, Option<Pid>, Vec<OwnedFd>) -> Result<()> + 'a;
+pub(super) type Notified<'a, R = Result<()>> = dyn FnMut(&str, Option<Pid>, Vec<OwnedFd>) -> R + 'a;
 
 /// Why CRIU has not done what it was asked for, as far as it says so itself.
 #[derive(Debug)]
@@ -149,44 +149,60 @@ impl Session {
         ))
     }
 
-    /// Asks for something, and waits until it is done. The outer error is one of ours, also of `notified`; the inner one
-    /// is CRIU's.
+    /// Asks for something, and waits until it is done. The outer error is one of ours, first of all of `notified`; the inner
+    /// one is CRIU's.
     pub(super) fn ask(
         &self,
         request: &Request,
         notified: &mut Notified<'_>,
     ) -> Result<Result<Response, Failed>> {
         let mut refused = None;
+        let answer = self.talk(request, &mut |script, pid, fds| {
+            let done = notified(script, pid, fds);
+            let may_go_on = done.is_ok();
+            refused = refused.take().or(done.err());
+            may_go_on
+        });
+        // Whatever has become of it then.
+        refused.map_or(answer, Err)
+    }
+
+    /// `notified` returns whether it may go on.
+    fn talk(
+        &self,
+        request: &Request,
+        notified: &mut Notified<'_, bool>,
+    ) -> Result<Result<Response, Failed>> {
         self.send(request)?;
         loop {
             let received = fdpass::receive(self.socket.as_fd(), ANSWER_MAX);
             let Some((bytes, fds)) = received.context("listen to criu")? else {
-                let ended = Failed("it has ended without an answer".to_owned());
-                return refused.map_or(Ok(Err(ended)), Err);
+                return Ok(Err(Failed("it has ended without an answer".to_owned())));
             };
             let answer = Response::decode(&*bytes).context("read what criu says")?;
             if answer.kind() == Kind::Notify {
                 let notification = answer.notify.unwrap_or_default();
                 tracing::debug!("criu: {}", notification.script());
                 let pid = notification.pid.and_then(Pid::from_raw);
-                let done = notified(notification.script(), pid, fds);
-                let may_go_on = Request {
-                    notify_success: Some(done.is_ok()),
+                self.send(&Request {
+                    notify_success: Some(notified(notification.script(), pid, fds)),
                     ..Request::new(Kind::Notify)
-                };
-                refused = refused.or(done.err());
-                self.send(&may_go_on)?;
-                continue;
-            }
-            if answer.success && answer.kind == request.kind {
+                })?;
+            } else if answer.success && answer.kind == request.kind {
                 return Ok(Ok(answer));
+            } else {
+                return Ok(Err(Failed(reason(&answer))));
             }
-            return refused.map_or_else(|| Ok(Err(Failed(reason(&answer)))), Err);
         }
     }
 
     fn send(&self, request: &Request) -> Result<()> {
         fdpass::send(self.socket.as_fd(), &request.encode_to_vec(), &[]).context("talk to criu")
+    }
+
+    /// Kills it.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        signal::send_signal(self.child.pidfd.as_fd(), libc::SIGKILL)
     }
 
     /// Lets it end; returns whether it ended well.

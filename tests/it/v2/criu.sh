@@ -359,6 +359,48 @@ check_cve_2024_8676_2026_50195_and_2026_53489_images_reach_nothing_of_the_host()
   rm -r /tmp/b /tmp/img /tmp/host /tmp/answer
 }
 
+# Saved with more than the configuration that it is restored into gives, it is not let go on: $1 changes the configuration that
+# it is saved with, $2 the other one, $3 is what is said.
+check_cve_2024_8676_and_2026_53492_nothing_has_more_than_its_configuration() {
+  changed() {
+    box /tmp/b "$COUNT"
+    sed -i "$1" /tmp/b/config.json
+    counting one /tmp/b
+    aril-oci checkpoint --image-path /tmp/img one
+    gone one
+    before=$(count /tmp/b)
+    box /tmp/b "$COUNT"
+    sed -i "$2" /tmp/b/config.json
+    refuse aril-oci restore -d -b /tmp/b --image-path /tmp/img one </dev/null >/tmp/answer 2>&1
+    cat /tmp/answer
+    grep "$3" /tmp/answer
+    gone one
+    same "$(count /tmp/b)" "$before"
+    rm -r /tmp/b /tmp/img /tmp/answer
+  }
+  changed 's/"CAP_KILL"/"CAP_KILL", "CAP_SYS_ADMIN"/g' '' 'process 1 (sh) of what was saved has capabilities that the configuration does not give: CAP_SYS_ADMIN'
+  changed '' 's/"cwd": /"noNewPrivileges": true, "cwd": /' 'can get new privileges, which the configuration forbids'
+  changed 's|"/proc/kcore", ||' '' 'what was saved has /proc/kcore not masked, as the configuration wants it'
+  changed 's|, "/proc/sysrq-trigger"||' '' 'what was saved has /proc/sysrq-trigger not read only, as the configuration wants it'
+  changed 's|"source": "sysfs", "options": \["ro"\]|"source": "sysfs"|' '' 'what was saved has a mount of type sysfs on /sys that the configuration does not have'
+  changed 's|"mounts": \[|"mounts": [{"destination": "/more", "type": "proc", "source": "proc"}, |' '' 'what was saved has a mount of type proc on /more that the configuration does not have'
+  # By one that joined it with more.
+  box /tmp/b "$COUNT"
+  counting one /tmp/b
+  aril-oci exec --cap CAP_SYS_ADMIN one sh -c 'sleep 95 </dev/null >/dev/null 2>&1 &'
+  aril-oci checkpoint --image-path /tmp/img one
+  refuse aril-oci restore -d -b /tmp/b --image-path /tmp/img one </dev/null >/tmp/answer 2>&1
+  grep '(sleep) of what was saved has capabilities that the configuration does not give: CAP_SYS_ADMIN' /tmp/answer
+  gone one
+  # Where the configuration leaves mounts to the container, they are its own.
+  sed -i 's/"CAP_KILL"/"CAP_KILL", "CAP_SYS_ADMIN"/g' /tmp/b/config.json
+  sed -i 's|"/proc/kcore", ||' /tmp/b/config.json
+  before=$(count /tmp/b)
+  quietly restore -d -b /tmp/b --image-path /tmp/img one
+  until_true goes_on /tmp/b "$before"
+  finish one
+}
+
 check_end() {
   same "$(aril-oci list -q)" ""
   same "$(find /sys/fs/cgroup -mindepth 1 -type d)" ""
