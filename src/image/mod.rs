@@ -29,6 +29,7 @@ pub mod gc;
 pub mod layers;
 pub mod path;
 pub mod references;
+pub mod removable;
 pub mod remove;
 pub mod snapshot;
 pub mod tarball;

@@ -14,7 +14,7 @@ use crate::cli::values::List;
 use crate::docker::image::Removed;
 use crate::engine::{images, prune};
 use crate::error;
-use crate::image::remove::RemoveOptions;
+use crate::image::removable::RemoveOptions;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 
