@@ -3,24 +3,23 @@
 //! One thread and one loop over poll. Its lock is held from its first step to its last, so whoever sees the lock free and a
 //! status that needs a monitor sees a crash. The steps of going down may be repeated: a repair runs them again.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, WaitOptions, wait};
+use rustix::process::{WaitOptions, wait};
 
 use super::bring_up::{self, Run};
 use super::control::{self, Failure, Reply, Request, StartError, Streams};
 use super::execs::{Ended, Execs};
-use super::health::{self, Checks};
+use super::health::Checks;
 use super::network::Networking;
 use super::peers::{Peers, Waits};
-use super::restart::{self, Backoff};
-use super::stdio::{Hub, Waiting};
+use super::restart::Backoff;
+use super::stdio::Hub;
 use super::{client, place, removal, scrub, signals, volumes};
 use crate::container::logs::Log;
 use crate::container::logs::identity::Identity;
@@ -32,6 +31,11 @@ use crate::sys::memory;
 use crate::sys::signal::send_signal;
 use crate::volume::mounted::Use;
 use crate::{error, event};
+
+mod ending;
+mod waiting;
+
+use waiting::{Ready, Source};
 
 /// How long after a start the memory that it needed is kept: most who are short-lived have gone until then.
 const START_MEMORY: Duration = Duration::from_secs(1);
@@ -307,79 +311,6 @@ impl Monitor {
         Ok(())
     }
 
-    /// Waits for something to happen.
-    fn wait(&self) -> Result<Vec<Ready>> {
-        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> =
-            vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
-        if let Some(listener) = &self.listener {
-            sources.push((Source::Listener, listener.as_fd(), PollFlags::IN));
-        }
-        if let Some(output) = self.checks.output() {
-            sources.push((Source::Check, output, PollFlags::IN));
-        }
-        let network = self.network.waiting();
-        sources.extend(network.map(|fd| (Source::Network, fd, PollFlags::IN)));
-        sources.extend(
-            self.peers
-                .waiting()
-                .map(|(number, fd, flags)| (Source::Peer(number), fd, flags)),
-        );
-        sources.extend(
-            self.hub
-                .waiting()
-                .into_iter()
-                .map(|(which, fd, flags)| (Source::Stream(which), fd, flags)),
-        );
-        let watched = self.peers.watched_sessions();
-        sources.extend(
-            self.execs
-                .unwatched_terminals(&watched)
-                .map(|(pid, fd)| (Source::Terminal(pid), fd, PollFlags::IN)),
-        );
-        let mut fds: Vec<PollFd<'_>> = sources
-            .iter()
-            .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
-            .collect();
-        let timeout = self.next_deadline().map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // Rounded up, so that the deadline has passed on return.
-            Timespec::try_from(left + Duration::from_micros(1)).unwrap_or(Timespec {
-                tv_sec: 1,
-                tv_nsec: 0,
-            })
-        });
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno).context("wait for the container"),
-        }
-        let ready = sources
-            .iter()
-            .zip(&fds)
-            .filter(|(_, fd)| !fd.revents().is_empty());
-        Ok(ready
-            .map(|((source, ..), fd)| Ready {
-                source: *source,
-                events: fd.revents(),
-            })
-            .collect())
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        let restart = match self.stage {
-            Stage::Restarting { until } => Some(until),
-            _ => None,
-        };
-        let kill = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
-        let due = [
-            restart,
-            kill,
-            self.checks.deadline(),
-            self.network.deadline(),
-            self.gives_back_at,
-        ];
-        due.into_iter().flatten().min()
-    }
-
     /// Does what is due.
     fn keep_time(&mut self) -> Result<()> {
         let now = Instant::now();
@@ -474,118 +405,6 @@ impl Monitor {
         self.check_ended(ended);
     }
 
-    /// Tears down a run whose first process has ended, and decides what comes next.
-    fn ended(&mut self, status: ExitStatus) {
-        let Stage::Running(mut run) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return;
-        };
-        // A check that ends with the container says nothing of it.
-        self.checks = Checks::default();
-        self.hub.drain();
-        let oom_killed = run.place.cgroup.oom_kills() > 0;
-        run.place.clear();
-        for ended in self.execs.end_all(ExitStatus::killed(libc::SIGKILL)) {
-            self.exec_ended(&ended);
-        }
-        drop(run);
-        health::end(&mut self.status.health);
-        let ran = self.run_began.elapsed();
-        if oom_killed {
-            self.event("oom", &[]);
-        }
-        self.status.oom_killed = oom_killed;
-        self.status.pid = 0;
-        self.status.exit_code = status.code();
-        self.status.finished_at = Some(Timestamp::now());
-        let stopping = self.stopping.take();
-        self.paused_for = None;
-        let duration = ("execDuration", ran.as_secs().to_string());
-        self.event("die", &[duration, ("exitCode", status.code().to_string())]);
-        self.network.events(&self.dirs, &self.record, "disconnect");
-        self.network.tear_down(&self.dirs, &self.record);
-        self.status.network = NetworkStatus::default();
-        volumes::release(&self.dirs, std::mem::take(&mut self.volumes));
-        self.volume_events("unmount");
-        if stopping.is_some_and(|stopping| stopping.told) {
-            self.event("stop", &[]);
-        }
-        // The record may have changed since: another policy, another name.
-        match self.containers.get(&self.record.id) {
-            Ok(container) => self.record = *container.record,
-            Err(error) => tracing::warn!("read the record: {error:#}"),
-        }
-        if self.starts_again() {
-            self.status.phase = Phase::Restarting;
-            self.save();
-            self.stage = Stage::Restarting {
-                until: Instant::now() + self.backoff.next(ran),
-            };
-            self.announce_end(status);
-        } else {
-            self.status.phase = Phase::Exited;
-            self.save();
-            self.over();
-            self.announce_end(status);
-        }
-    }
-
-    /// Ends a run that nobody would know of.
-    fn abandon(&mut self) {
-        if let Stage::Running(mut run) = std::mem::replace(&mut self.stage, Stage::Over) {
-            run.place.clear();
-        }
-        volumes::release(&self.dirs, std::mem::take(&mut self.volumes));
-    }
-
-    fn starts_again(&self) -> bool {
-        let ended = restart::Ended {
-            exit_code: self.status.exit_code,
-            restarts: self.status.restart_count,
-            stopped_by_user: self.status.stopped_by_user,
-        };
-        !self.is_last && restart::wanted(&self.record.host_config.restart_policy, ended)
-    }
-
-    fn start_again(&mut self) {
-        self.status.restart_count += 1;
-        if let Err(error) = self.bring_up() {
-            tracing::warn!("restart: {error:#}");
-            if self.starts_again() {
-                self.status.phase = Phase::Restarting;
-                let until = Instant::now() + self.backoff.next(Duration::ZERO);
-                self.stage = Stage::Restarting { until };
-            } else {
-                self.over();
-            }
-        }
-    }
-
-    /// Tells everybody that the run has ended.
-    fn announce_end(&mut self, status: ExitStatus) {
-        self.hub.disconnect();
-        self.peers.announce(
-            &Waits::Exit,
-            &Reply::Exited {
-                code: status.code(),
-            },
-        );
-        self.peers.announce(&Waits::Stop, &Reply::Done);
-    }
-
-    /// Leaves nothing of the container behind but its record; with `--rm` not even that.
-    pub(super) fn over(&mut self) {
-        self.stage = Stage::Over;
-        self.listener = None;
-        if self.record.host_config.auto_remove
-            && !self.keep
-            && let Err(error) = removal::remove(&self.dirs, &self.record, true)
-        {
-            tracing::warn!("remove: {error:#}");
-        }
-        self.containers.clear_run(&self.record.id);
-        self.lock = None;
-    }
-
     pub(super) fn running(&self) -> Result<&Run> {
         match &self.stage {
             Stage::Running(run) => Ok(run),
@@ -643,22 +462,4 @@ fn open_log(dirs: &Dirs, record: &Record) -> Result<Option<Log>> {
         .context("failed to create task for container: failed to initialize logging driver")?;
     let path = dirs.container_log(&record.id);
     Log::open(&path, &driver, &Identity::of(record))
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    Signals,
-    Listener,
-    Peer(u64),
-    Stream(Waiting),
-    Check,
-    Network,
-    /// Of an exec session that nobody watches.
-    Terminal(Pid),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Ready {
-    source: Source,
-    events: PollFlags,
 }
