@@ -7,6 +7,7 @@
 # standard library for musl.
 set -eu
 cd "$(dirname "$0")"
+. .cargo/packages.sh
 prefix=${PREFIX:-/usr/local}
 
 say() { printf '==> %s\n' "$*"; }
@@ -14,28 +15,6 @@ fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || fail "needs root, since containers do: sudo ./install.sh"
 [ "$(uname -s)" = Linux ] || fail "needs Linux, whose containers these are"
-
-# packages NAME-OF-A-COMMAND-OR-FILE:PACKAGE ...: installs the packages whose command or file is missing.
-packages() {
-  missing=
-  for pair in "$@"; do
-    thing=${pair%%:*}
-    case $thing in
-      /*) [ -e "$thing" ] || missing="$missing ${pair#*:}" ;;
-      *) command -v "$thing" >/dev/null || missing="$missing ${pair#*:}" ;;
-    esac
-  done
-  [ -n "$missing" ] || return 0
-  command -v apt-get >/dev/null ||
-    fail "these are missing, and this is no Debian or Ubuntu to install them with apt-get:$missing"
-  say "installing$missing"
-  # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null 2>&1 || {
-    apt-get update -qq || fail "apt-get update failed"
-    # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null || fail "apt-get install failed:$missing"
-  }
-}
 
 packages cc:gcc /usr/include/stdio.h:libc6-dev /bin/busybox:busybox-static
 command -v cargo >/dev/null || { [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"; }

@@ -8,6 +8,7 @@
 # machines, the crates of Cargo.lock and Rust's standard library for musl.
 set -u
 cd "$(dirname "$0")" || exit 1
+. .cargo/packages.sh
 
 fail() { printf 'test.sh: %s\n' "$*" >&2; exit 1; }
 say() { printf '\n==> %s\n' "$*"; }
@@ -52,28 +53,11 @@ xz:xz-utils
 zsh:zsh
 zstd:zstd
 '
-missing=
-for pair in $needed; do
-  thing=${pair%%:*}
-  case $thing in
-    /*) [ -e "$thing" ] || missing="$missing ${pair#*:}" ;;
-    *) command -v "$thing" >/dev/null || missing="$missing ${pair#*:}" ;;
-  esac
-done
-if [ -n "$missing" ]; then
-  command -v apt-get >/dev/null ||
-    fail "these are missing, and this is no Debian or Ubuntu to install them with apt-get:$missing"
-  say "installing$missing"
-  # Tests start the daemons that they need, on machines of their own; RUNLEVEL keeps the packages from starting theirs.
-  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-  # The lists of a fresh machine are empty or old; with newer ones the second attempt succeeds.
-  # shellcheck disable=SC2086
-  apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1 || {
-    apt-get update -qq || fail "apt-get update failed"
-    # shellcheck disable=SC2086
-    apt-get install -y -qq --no-install-recommends $missing >/dev/null || fail "apt-get install failed:$missing"
-  }
-fi
+# Tests start the daemons that they need, on machines of their own; RUNLEVEL keeps the packages from starting theirs.
+export RUNLEVEL=1
+# shellcheck disable=SC2086
+packages $needed
+unset RUNLEVEL
 command -v cargo >/dev/null || { [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"; }
 command -v cargo >/dev/null || fail "cargo is missing: install Rust from your system's packages or with rustup, then try again"
 

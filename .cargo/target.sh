@@ -6,12 +6,12 @@
 # machine, and finds users and addresses only with the libraries of the very glibc it was built with.
 target=$(uname -m)-unknown-linux-musl
 
-export DEBIAN_FRONTEND=noninteractive
+. "$(dirname "$0")/packages.sh"
 has() { command -v "$1" >/dev/null; }
 has_std() { [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; }
 
 {
-  has musl-gcc || ! has apt-get || apt-get install -y -qq musl-tools || { apt-get update -qq && apt-get install -y -qq musl-tools; }
+  has musl-gcc || ! has apt-get || get musl-tools
   has_std || ! has rustup || timeout 300 rustup --quiet target add "$target"
 } >/dev/null 2>&1
 if has musl-gcc && has_std; then
