@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::{column, joined, local_time, text};
+use super::{Options, column, joined, local_time, text};
 use crate::cli::format::{self, List};
 use crate::cli::human;
 use crate::cli::template::value::{Column, Value};
@@ -118,17 +118,6 @@ pub struct Mount {
     pub source: String,
     /// Of a volume: `local`.
     pub driver: String,
-}
-
-/// How a row is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// The present.
-    pub now: Timestamp,
-    /// Whether nothing is cut off (`--no-trunc`).
-    pub whole: bool,
-    /// Whether the column `CreatedAt` is looked at.
-    pub created_at: bool,
 }
 
 /// Returns the row of a container.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::containers::{self, Container};
 use super::images;
 use super::volumes::{self, Usage};
-use super::{column, text};
+use super::{Options, column, text};
 use crate::cli::format::{self, Format, List};
 use crate::cli::human;
 use crate::cli::template::value::{self, Column, Field, Struct, Value};
@@ -181,23 +181,17 @@ pub fn details(details: &Details, asked: &str, now: Timestamp) -> Result<String>
 }
 
 fn rows(details: &Details, now: Timestamp, short: bool) -> [Vec<Value>; 4] {
-    let options = images::Options {
+    let options = Options {
         now,
         whole: !short,
-        digests: false,
         created_at: true,
     };
-    let image = |image: &ImageSummary| images::rows(image, "", options).into_iter().next();
+    let image = |image: &ImageSummary| images::rows(image, "", false, options).into_iter().next();
     let container = |container: &Container| {
         // The layers of the image are counted with the images.
         let own = Container {
             size_root_fs: 0,
             ..container.clone()
-        };
-        let options = containers::Options {
-            now,
-            whole: !short,
-            created_at: true,
         };
         containers::row(&own, options)
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{column, local_time, text};
+use super::{Options, column, local_time, text};
 use crate::cli::format::{self, List};
 use crate::cli::human;
 use crate::cli::template::value::{Column, Value};
@@ -49,19 +49,6 @@ const COLUMNS: &[Column] = &[
 
 const NONE: &str = "<none>";
 
-/// How the rows of images are made.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// What "2 hours ago" counts from.
-    pub now: Timestamp,
-    /// `--no-trunc`
-    pub whole: bool,
-    /// `--digests`
-    pub digests: bool,
-    /// Whether the column `CreatedAt` is looked at.
-    pub created_at: bool,
-}
-
 /// Returns the text of `--format` that adds the digests that `--digests` asks for to a table of the user.
 pub fn with_digests(asked: &str, digests: bool) -> String {
     let custom = asked.starts_with("table") && asked != "table";
@@ -74,7 +61,7 @@ pub fn with_digests(asked: &str, digests: bool) -> String {
 /// Returns the rows of an image: one per tag; `<none>` for what it lacks.
 ///
 /// `asked` is the `--format`: one that prints digests gets one row per digest, as `--digests` does.
-pub fn rows(image: &ImageSummary, asked: &str, options: Options) -> Vec<Value> {
+pub fn rows(image: &ImageSummary, asked: &str, digests: bool, options: Options) -> Vec<Value> {
     let is_none = |names: &[String], none: &str| names.is_empty() || names == [none];
     let dangling =
         is_none(&image.repo_tags, "<none>:<none>") && is_none(&image.repo_digests, "<none>@<none>");
@@ -82,23 +69,23 @@ pub fn rows(image: &ImageSummary, asked: &str, options: Options) -> Vec<Value> {
         return vec![row(image, [NONE, NONE, NONE], options)];
     }
     let (order, mut names) = names(image);
-    let all_digests = options.digests || asked.contains("{{.Digest}}");
+    let all_digests = digests || asked.contains("{{.Digest}}");
     let mut rows = Vec::new();
     for repository in &order {
-        let Some((tags, digests)) = names.remove(repository) else {
+        let Some((tags, known)) = names.remove(repository) else {
             continue;
         };
-        let digests = digests.iter().map(String::as_str);
+        let known = known.iter().map(String::as_str);
         if tags.is_empty() {
             // Known by its digest only.
-            if options.digests {
-                rows.extend(digests.map(|digest| row(image, [repository, NONE, digest], options)));
+            if digests {
+                rows.extend(known.map(|digest| row(image, [repository, NONE, digest], options)));
             } else {
                 rows.push(row(image, [repository, NONE, ""], options));
             }
             continue;
         }
-        let mut shown: Vec<&str> = digests.filter(|_| all_digests).collect();
+        let mut shown: Vec<&str> = known.filter(|_| all_digests).collect();
         if shown.is_empty() {
             shown.push(NONE);
         }
@@ -203,12 +190,11 @@ mod tests {
         let options = Options {
             now: Timestamp::from_second(1_763_633_472 + 259_200).unwrap(),
             whole: false,
-            digests,
             created_at: true,
         };
         let list = if digests { LIST_WITH_DIGESTS } else { LIST };
         let asked = with_digests(asked, digests);
-        let rows = rows(image, &asked, options);
+        let rows = rows(image, &asked, digests, options);
         let got = list.format(&asked, false).unwrap().render(COLUMNS, &rows);
         assert_eq!(got.unwrap(), want, "{asked}");
     }

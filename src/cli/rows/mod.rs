@@ -19,6 +19,17 @@ pub mod search;
 pub mod stats;
 pub mod volumes;
 
+/// How the rows of containers and images are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What "2 hours ago" counts from.
+    pub now: Timestamp,
+    /// Whether nothing is cut off (`--no-trunc`).
+    pub whole: bool,
+    /// Whether the column `CreatedAt` is looked at.
+    pub created_at: bool,
+}
+
 pub(crate) const fn column(name: &'static str, header: &'static str) -> Column {
     Column { name, header }
 }

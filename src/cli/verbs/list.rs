@@ -53,7 +53,7 @@ pub fn ps(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     };
     let found = engine_list::list(&engine, &options).map_err(Failed::engine)?;
     let table = references::read(&engine.images).map_err(Failed::engine)?;
-    let options = containers::Options {
+    let options = rows::Options {
         now: Timestamp::now(),
         whole: arguments.no_trunc,
         created_at: format.uses("CreatedAt"),
@@ -193,15 +193,14 @@ pub fn images(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Faile
     if format.uses("Containers") {
         engine_images::count_containers(&engine, &mut found).map_err(Failed::engine)?;
     }
-    let options = images::Options {
+    let options = rows::Options {
         now: Timestamp::now(),
         whole: arguments.no_trunc,
-        digests: arguments.digests,
         created_at: format.uses("CreatedAt"),
     };
     let rows: Vec<_> = found
         .iter()
-        .flat_map(|image| images::rows(image, &asked, options))
+        .flat_map(|image| images::rows(image, &asked, arguments.digests, options))
         .collect();
     output::out(&format.render(list.columns, &rows)?)?;
     Ok(0)
