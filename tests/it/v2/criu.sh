@@ -218,6 +218,18 @@ check_mounts_and_namespaces() {
   rm -r /tmp/vol
 }
 
+check_user_namespace() {
+  maps='[{"containerID": 0, "hostID": 0, "size": 65536}]'
+  NETWORK='}, {"type": "user"' box /tmp/b "$COUNT" '' ", \"uidMappings\": $maps, \"gidMappings\": $maps"
+  counting one /tmp/b
+  aril-oci checkpoint --image-path /tmp/img one
+  gone one
+  before=$(count /tmp/b)
+  quietly restore -d -b /tmp/b --image-path /tmp/img one
+  until_true goes_on /tmp/b "$before"
+  finish one
+}
+
 check_cgroups() {
   bundle
   cd /tmp/bundle
@@ -337,6 +349,7 @@ check_cve_2024_8676_2026_50195_and_2026_53489_images_reach_nothing_of_the_host()
   quietly restore -d -b /tmp/b --image-path /tmp/img one
   until_true goes_on /tmp/b "$before"
   same "$(readlink /tmp/img/stats-restore)" /tmp/host/file
+  same "$(cat /tmp/host/file)" untouched
   same "$(aril-oci exec one ls -l /proc/1/fd | grep -c host/file)" 0
   aril-oci delete --force one
   rm /tmp/img/stats-restore
