@@ -1,6 +1,7 @@
 //! Rounds: the contenders take turns, in another order each time, so that what disturbs one disturbs all.
 
 use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path as Place, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -216,13 +217,16 @@ impl<'a> Path<'a> {
     }
 }
 
-/// Whose turn it is, one after the other. Every second round goes backwards: nobody always comes after the same one, whose
+/// Whose turn it is, one after the other: shuffled, but the same in each run. Nobody always comes after the same one, whose
 /// leavings the kernel may still be busy with.
-fn order(count: usize, round: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |turn| match round % 2 {
-        0 => (turn + round) % count,
-        _ => (count - 1 - turn + round) % count,
-    })
+fn order(count: usize, round: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_cached_key(|number| {
+        let mut hasher = DefaultHasher::new();
+        (round, number).hash(&mut hasher);
+        hasher.finish()
+    });
+    order
 }
 
 /// Writes what is yet to be written to the disk of the measurement.

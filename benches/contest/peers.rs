@@ -112,7 +112,10 @@ pub(crate) fn floor() -> Result<PathBuf> {
     let program = place().join("floor");
     fs::create_dir_all(place())?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor/floor.c");
-    run(Command::new("cc")
+    // glibc asks the processor about itself before `main`, which no container needs; the kernel's headers are beside its own.
+    let headers = format!("/usr/include/{}-linux-gnu", std::env::consts::ARCH);
+    run(Command::new("musl-gcc")
+        .args(["-idirafter", "/usr/include", "-idirafter", &headers])
         .args(["-O2", "-static", "-o"])
         .args([&program, &source]))?;
     Ok(program)
