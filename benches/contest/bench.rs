@@ -30,7 +30,7 @@ pub(crate) struct Bench {
 
 /// Which paths are measured.
 pub(crate) struct Choice {
-    /// Those whose names have one of these; all if there is none.
+    /// Those whose names have one of these, or are one of these behind a `=`; all if there is none.
     pub(crate) words: Vec<String>,
     /// None: their names are printed.
     pub(crate) is_list: bool,
@@ -49,7 +49,11 @@ impl Bench {
     /// Whether a path is measured; what it needs is set up only then.
     pub(crate) fn wants(&self, path: &str) -> bool {
         let words = &self.choice.words;
-        let is_wanted = words.is_empty() || words.iter().any(|word| path.contains(word.as_str()));
+        let names = |word: &String| match word.strip_prefix('=') {
+            Some(whole) => path == whole,
+            None => path.contains(word.as_str()),
+        };
+        let is_wanted = words.is_empty() || words.iter().any(names);
         if is_wanted && self.choice.is_list {
             println!("{path}");
         }
