@@ -67,7 +67,13 @@ fn check_clean(sandbox: &Sandbox) {
     // Networks stay, and what names a container in them goes.
     let run = sandbox.run_dir();
     for entry in std::fs::read_dir(&run).unwrap() {
-        assert_eq!(entry.unwrap().file_name(), "networks");
+        let name = entry.unwrap().file_name();
+        // What is kept for all containers.
+        assert!(
+            name == "networks" || name == "filters",
+            "{}",
+            name.display()
+        );
     }
     let names = sandbox.shell(&format!(
         "find {} ! -type d ! -name lock",

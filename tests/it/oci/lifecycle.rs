@@ -80,8 +80,10 @@ fn a_container_has_its_states() {
     output(&sandbox, &["create", &id]).fails(1, "container with given ID already exists");
     output(&sandbox, &["start", &id]).ok();
     assert_eq!(sandbox.status(&id), "running");
-    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
-    assert_eq!(comm.trim(), "sleep");
+    // Its shell has yet to become what it runs.
+    until("the program is sleep", || {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() == "sleep\n"
+    });
     output(&sandbox, &["start", &id]).fails(1, "cannot start an already running container");
     output(&sandbox, &["delete", &id]).fails(1, "that is not stopped: running");
 
