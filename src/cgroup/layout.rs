@@ -4,6 +4,7 @@
 //! a v1 host may have a v2 hierarchy beside (`/sys/fs/cgroup/unified`) that owns some controllers or none.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 
@@ -133,13 +134,18 @@ impl Host {
 
 /// Looks at the hierarchies of this host.
 ///
-/// Costs one `statfs` on a v2 host, and the reading of the mount table elsewhere.
+/// Costs one `statfs` on a v2 host, and elsewhere the reading of the mount table, once: a host does not change its mind while
+/// a container lives, which is where it was put.
 pub fn detect() -> Result<Host> {
+    static V1: OnceLock<Host> = OnceLock::new();
     if let Some(host) = plain_v2() {
         return Ok(host);
     }
+    if let Some(host) = V1.get() {
+        return Ok(host.clone());
+    }
     let mounts = pseudo::read_text("/proc/self/mountinfo").context("read the mount table")?;
-    Ok(parse(&mounts))
+    Ok(V1.get_or_init(|| parse(&mounts)).clone())
 }
 
 /// The layout of nearly every host of today, without a look at a mount table that may have thousands of lines.
