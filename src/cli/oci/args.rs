@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
-use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, ValueEnum};
 
 /// Where containers are recorded if nothing else is said.
 const ROOT: &str = "/run/aril-oci";
@@ -40,7 +39,8 @@ pub(super) struct Cli {
     /// Print versions
     #[arg(long, short = 'v', action = ArgAction::SetTrue)]
     pub(super) version: bool,
-    #[command(subcommand)]
+    /// The verb, which is described and read apart from these.
+    #[arg(skip)]
     pub(super) command: Option<Command>,
 }
 
@@ -55,45 +55,37 @@ pub(super) enum LogFormat {
 
 /// Makes the enum of the verbs from lines of what each is for, its name and its arguments.
 ///
-/// clap's own `derive(Subcommand)` would describe the options of all verbs to clap at each call, in a third of the memory that
-/// a start touches; so, only those of the verb that is called are.
+/// clap's own `derive(Subcommand)` would describe all verbs and their options to clap at each call, in a third of the memory
+/// that a start touches; so, only that is described which is asked for.
 macro_rules! verbs {
     ($(#[doc = $about:literal] $verb:literal => $name:ident($arguments:ty),)+) => {
         pub(super) enum Command {
             $(#[doc = $about] $name($arguments),)+
         }
 
-        impl Subcommand for Command {
-            fn augment_subcommands(command: clap::Command) -> clap::Command {
-                command$(.subcommand(
-                    clap::Command::new($verb)
-                        .about($about.trim())
-                        .defer(<$arguments as Args>::augment_args),
-                ))+
+        impl Command {
+            /// Describes those verbs to clap that are wanted, and their options once one is called.
+            pub(super) fn describe(
+                mut command: clap::Command,
+                is_wanted: impl Fn(&str) -> bool,
+            ) -> clap::Command {
+                $(if is_wanted($verb) {
+                    command = command.subcommand(
+                        clap::Command::new($verb)
+                            .about($about.trim())
+                            .defer(<$arguments as Args>::augment_args),
+                    );
+                })+
+                command
             }
 
-            fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
-                Self::augment_subcommands(command)
-            }
-
-            fn has_subcommand(name: &str) -> bool {
-                matches!(name, $($verb)|+)
-            }
-        }
-
-        impl FromArgMatches for Command {
-            fn from_arg_matches(matches: &ArgMatches) -> Result<Command, clap::Error> {
-                match matches.subcommand() {
-                    $(Some(($verb, matches)) => {
-                        <$arguments>::from_arg_matches(matches).map(Command::$name)
-                    })+
-                    _ => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
-                }
-            }
-
-            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-                *self = Self::from_arg_matches(matches)?;
-                Ok(())
+            /// Returns the verb that was called, if one was.
+            pub(super) fn read(matches: &ArgMatches) -> Result<Option<Command>, clap::Error> {
+                let called = match matches.subcommand() {
+                    $(Some(($verb, matches)) => Command::$name(<$arguments>::from_arg_matches(matches)?),)+
+                    _ => return Ok(None),
+                };
+                Ok(Some(called))
             }
         }
     };

@@ -42,7 +42,9 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
         return ExitCode::from(1);
     }
     let name = name(args);
-    let cli = match parse(Cli::command().bin_name(&name), args) {
+    let is_given = |verb: &str| args.iter().any(|arg| arg == verb);
+    let command = Command::describe(Cli::command().bin_name(&name), is_given);
+    let cli = match parse(command, args) {
         Ok(cli) => cli,
         Err(usage) => return misused(&name, args, usage),
     };
@@ -78,7 +80,9 @@ fn name(args: &[OsString]) -> String {
 
 fn parse(command: clap::Command, args: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = command.try_get_matches_from(args)?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.command = Command::read(&matches)?;
+    Ok(cli)
 }
 
 /// Returns the command line, whose help looks like runc's.
@@ -86,7 +90,7 @@ fn command(name: &str) -> clap::Command {
     let help = |name: &str| {
         format!("NAME:\n   {name} - {{about}}\n\nUSAGE:\n   {{usage}}\n\n{{all-args}}\n")
     };
-    let mut command = Cli::command().bin_name(name);
+    let mut command = Command::describe(Cli::command().bin_name(name), |_| true);
     let verbs: Vec<String> = command
         .get_subcommands()
         .map(|verb| verb.get_name().to_owned())
@@ -100,7 +104,7 @@ fn command(name: &str) -> clap::Command {
 
 /// Says what is wrong with the arguments, or the help that was asked for.
 fn misused(name: &str, args: &[OsString], usage: clap::Error) -> ExitCode {
-    // Once more, since the looks of help cost what only help should.
+    // Once more, of all verbs, and with the looks of help, which cost what only help should.
     let usage = parse(command(name), args).err().unwrap_or(usage);
     if usage.kind() == ErrorKind::InvalidSubcommand
         && let Some(verb) = usage.get(ContextKind::InvalidSubcommand)
