@@ -4,6 +4,7 @@
 //! what the host's has been through, and nothing is left.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -86,6 +87,13 @@ fn prepare_machine(dir: &Path, work: &Path) -> Result<()> {
     // A new file system would write its tables of inodes for minutes, beside what is measured.
     let options = "loop,nodiscard,noinit_itable";
     command("mount", &["-o", options, path(&disk)?, path(work)?])?;
+    // Who waits for what to write first is the matter of the disk below; BFQ would leave it idle for more of the same process.
+    let device = fs::metadata(work)?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    fs::write(
+        format!("/sys/dev/block/{major}:{minor}/queue/scheduler"),
+        "none",
+    )?;
     command("mount", &["-t", "tmpfs", "tmpfs", "/run"])?;
     // The one of the host would go on showing the host's network.
     let cgroups = work.join("cgroups");
