@@ -1,6 +1,6 @@
 //! Has the linker lay the functions of starts side by side, for the release with musl.
 //!
-//! A start calls 1,000 of 20,000 functions. Where the linker leaves them, they are all over 9 MiB, and the kernel maps each
+//! A start calls one function in twenty. Where the linker leaves them, they are all over 9 MiB, and the kernel maps each
 //! neighbourhood by a page fault of its own, in every process: side by side it is a tenth of a start less. The list is made by
 //! `benches/order/make`; names that are not there any more are passed over.
 

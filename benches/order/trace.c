@@ -6,9 +6,7 @@
  * called. Each function begins with a breakpoint, which goes with the first call, so that the program runs as fast as always.
  * Processes that execute another program are let go. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

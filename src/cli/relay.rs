@@ -15,7 +15,7 @@ use rustix::termios::{
 };
 
 use crate::oci::runtime::ConsoleSize;
-use crate::sys::signal::send_signal;
+use crate::sys::signal::signal_if_alive;
 
 /// Signals of the caller, received instead of obeyed.
 #[derive(Debug)]
@@ -85,12 +85,8 @@ fn pass_on(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>) 
         match (signal, relay) {
             (libc::SIGCHLD, _) => {}
             (libc::SIGWINCH, Some(relay)) => relay.resize(),
-            _ => match send_signal(pidfd, signal) {
-                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-                    return Err(error).with_context(|| format!("pass on signal {signal}"));
-                }
-                _ => {}
-            },
+            _ => signal_if_alive(pidfd, signal)
+                .with_context(|| format!("pass on signal {signal}"))?,
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use super::net_devices::{self, NetDevice};
 use super::{hooks, idmap, listener};
 use crate::oci::runtime::{Hook, Hooks};
 use crate::oci::state::{State, Status};
-use crate::sys::signal::send_signal;
+use crate::sys::signal::signal_if_alive;
 
 /// A process of a container, the first one or one that joined.
 #[derive(Debug)]
@@ -194,12 +194,8 @@ impl Process {
 
     /// Kills the process if it lives, and takes its exit status.
     pub(super) fn end(self) -> Result<()> {
-        match send_signal(self.pidfd.as_fd(), libc::SIGKILL) {
-            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-                return Err(error).context("kill the container's process");
-            }
-            _ => {}
-        }
+        signal_if_alive(self.pidfd.as_fd(), libc::SIGKILL)
+            .context("kill the container's process")?;
         let wait = || waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
         match rustix::io::retry_on_intr(wait) {
             // The caller may reap all its children by itself.

@@ -115,7 +115,13 @@ pub fn create(mut options: Options<'_>, meanwhile: Meanwhile<'_>) -> Result<Proc
         poststart: hooks.poststart.clone(),
         state,
         bundle: options.bundle.to_owned(),
-        listener: listener::Target::new(plans.linux.seccomp.as_ref()),
+        listener: listener::Target::new(
+            plans
+                .linux
+                .seccomp
+                .as_ref()
+                .filter(|_| plans.process.notifies()),
+        ),
     };
     let done = child::bring_up(&mut created, &init, &plans.net_devices, meanwhile)
         .and_then(|()| created.follow_creation(hooks, starts_at_once));

@@ -271,7 +271,13 @@ fn spawn(
             ..container.state.clone()
         },
         bundle: container.state.bundle.clone(),
-        listener: listener::Target::new(container.linux.seccomp.as_ref()),
+        listener: listener::Target::new(
+            container
+                .linux
+                .seccomp
+                .as_ref()
+                .filter(|_| joining.process.notifies()),
+        ),
     })
 }
 

@@ -33,7 +33,7 @@ struct ContainerProcessState<'a> {
 }
 
 impl Target {
-    /// Returns where the listener of `profile` goes.
+    /// Returns where the listener of `profile` goes; of a filter that is known not to notify there need be none.
     pub(super) fn new(profile: Option<&Profile>) -> Target {
         Target {
             profile: profile.cloned(),

@@ -62,6 +62,13 @@ pub(super) struct Surroundings<'a> {
     pub(super) in_userns: bool,
 }
 
+impl ProcessPlan {
+    /// Returns whether its filter hands calls to a listener.
+    pub(super) fn notifies(&self) -> bool {
+        self.filter.as_ref().is_some_and(Filter::notifies)
+    }
+}
+
 /// Reads and checks `process`.
 pub(super) fn plan(process: &Process, around: Surroundings<'_>) -> Result<ProcessPlan> {
     let Some(name) = process.args.first() else {

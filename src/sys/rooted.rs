@@ -8,9 +8,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
@@ -33,6 +33,11 @@ pub struct Location {
     pub dir: OwnedFd,
     /// The name in it, which may be a symlink or missing.
     pub name: OsString,
+}
+
+/// Returns where an open file is, as this process sees it; of a detached mount, below its own root.
+pub fn path_of(handle: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }
 
 impl Root {
@@ -186,7 +191,6 @@ fn open_resolving(
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
 
     fn scratch(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("aril-rooted-{name}-{}", std::process::id()));

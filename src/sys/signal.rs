@@ -32,6 +32,14 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     }
 }
 
+/// Sends as [`send_signal`] does; to a process that has ended nothing needs to be said.
+pub fn signal_if_alive(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    match send_signal(pidfd, signal) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        sent => sent,
+    }
+}
+
 /// Sends signal number `signal` to process `pid`, which must be a child that was not yet waited for.
 pub fn send_to_child(pid: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: the call takes numbers only, which the kernel checks.

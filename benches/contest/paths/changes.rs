@@ -6,7 +6,7 @@ use std::path::Path as Place;
 use anyhow::Result;
 
 use super::IMAGE;
-use crate::bench::{Bench, Path};
+use crate::bench::{Bench, Path, settle};
 use crate::files::{large_file, many_files, small_files};
 use crate::machine::{command, path};
 
@@ -53,7 +53,7 @@ fn copies(bench: &Bench) -> Result<()> {
         bench.work.join("floor-copy"),
     );
     large_file(&bench.work)?;
-    command("sync", &[])?;
+    settle(&bench.work)?;
     let least = || {
         bench.floor(&["copy", path(&source)?, path(&floor)?])?;
         Ok(fs::remove_file(&floor)?)
@@ -89,7 +89,7 @@ fn write_in_containers(bench: &Bench, make: fn(&Place) -> Result<()>) -> Result<
         contender.run(&[&options[..], &args[..]].concat())?;
     }
     fs::remove_dir_all(&source)?;
-    command("sync", &[])
+    settle(&bench.work)
 }
 
 fn remove_containers(bench: &Bench) -> Result<()> {

@@ -7,7 +7,7 @@ use std::path::Path as Place;
 use anyhow::{Context as _, Result};
 
 use super::{IMAGE, names, remove};
-use crate::bench::{Bench, Path};
+use crate::bench::{Bench, Path, settle};
 use crate::contender::Contender;
 use crate::files::many_files;
 use crate::machine::{command, path};
@@ -208,7 +208,7 @@ fn commit(
         "/made",
     ])?;
     fs::remove_dir_all(&source)?;
-    command("sync", &[])?;
+    settle(&bench.work)?;
     Path::new(name)
         .rounds(1)
         .measure(bench, std::slice::from_ref(own), &|own, round| {

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use similar::TextDiff;
 use super::{Change, ChangeKind, Changed, Look, kind, open};
 use crate::image::path::{as_path, clean, join, show};
 use crate::image::tarball::list::names;
-use crate::sys::rooted::Root;
+use crate::sys::rooted::{Root, path_of};
 
 /// A file with more bytes is not compared line by line.
 const TEXT_MAX_BYTES: u64 = 4 << 20;
@@ -178,9 +178,9 @@ fn canonical(image: &Root, path: &Path) -> Result<PathBuf> {
         known = parent;
         if let Ok(handle) = image.handle(known) {
             // The mount stands in no tree, so its own root is where its paths begin.
-            let link = std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()));
-            let link = link.with_context(|| format!("find {}", path.display()))?;
-            return Ok(link.join(rest));
+            let known = path_of(handle.as_fd());
+            let known = known.with_context(|| format!("find {}", path.display()))?;
+            return Ok(known.join(rest));
         }
     }
     Ok(Path::new("/").join(rest))

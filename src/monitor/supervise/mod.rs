@@ -28,7 +28,7 @@ use crate::container::{Containers, EndedBy, ExitStatus, NetworkStatus, Phase, Re
 use crate::dirs::Dirs;
 use crate::store::{self, FileLock};
 use crate::sys::memory;
-use crate::sys::signal::send_signal;
+use crate::sys::signal::signal_if_alive;
 use crate::volume::mounted::Use;
 use crate::{error, event};
 
@@ -417,11 +417,9 @@ impl Monitor {
 
     pub(super) fn signal(&self, signal: i32) -> Result<()> {
         let run = self.running()?;
-        match send_signal(run.process.pidfd.as_fd(), signal) {
-            // It has ended, and nobody has noticed yet.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-            sent => sent.with_context(|| format!("send signal {signal}")),
-        }
+        // If it has ended, nobody has noticed yet.
+        signal_if_alive(run.process.pidfd.as_fd(), signal)
+            .with_context(|| format!("send signal {signal}"))
     }
 
     /// Asks the program to end, for whoever `by` names and in its way; SIGKILL follows after its `timeout_s`, below zero never.

@@ -19,7 +19,7 @@ use crate::oci::runtime::linux::{Linux, NamespaceKind};
 use crate::oci::runtime::resources::Resources;
 use crate::oci::state::{State, Status};
 use crate::runtime::{ExecOptions, Process, Running, exec, namespaces};
-use crate::sys::signal::send_signal;
+use crate::sys::signal::{send_signal, signal_if_alive};
 
 /// How long a killed process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -120,12 +120,7 @@ fn end(record: &Record) -> Result<()> {
     let Some(pidfd) = open(record)? else {
         return Ok(());
     };
-    match send_signal(pidfd.as_fd(), libc::SIGKILL) {
-        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-            return Err(error).context("kill the container's process");
-        }
-        _ => {}
-    }
+    signal_if_alive(pidfd.as_fd(), libc::SIGKILL).context("kill the container's process")?;
     record.cgroup()?.thaw()?;
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{AtFlags, FileType, statat};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsFd as _;
 
 use super::rpc::ExternalMount;
 use crate::cgroup::Cgroup;
@@ -16,7 +16,7 @@ use crate::runtime::cgroupfs::hierarchy_name;
 use crate::runtime::namespaces::{self, Namespaces};
 use crate::runtime::options;
 use crate::runtime::{devices, mounts};
-use crate::sys::rooted::Root;
+use crate::sys::rooted::{Root, path_of};
 
 /// What covers masked files: always the host's.
 const NULL: &str = "/dev/null";
@@ -136,7 +136,7 @@ pub(super) fn text(path: &Path) -> Result<String> {
 /// Returns where `path` is in the mount namespace that `root` is the root of.
 pub(super) fn place_of(root: &Root, path: &Path) -> Option<PathBuf> {
     let handle = root.handle(path).ok()?;
-    std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd())).ok()
+    path_of(handle.as_fd()).ok()
 }
 
 /// Returns the namespaces of process `pid` that it shares with others, as CRIU wants to hear of them: they are there at the

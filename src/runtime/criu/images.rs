@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::runtime::attributes;
 use crate::runtime::channel::{Failure, OrFail as _};
 use crate::runtime::options::Change;
 use crate::sys::mount::{attach, clone_tree};
-use crate::sys::rooted::Root;
+use crate::sys::rooted::{Root, path_of};
 
 /// The link to the images of which these are the changes.
 const PARENT: &str = "parent";
@@ -82,11 +82,6 @@ pub(super) fn open_beside(images: BorrowedFd<'_>, path: &Path) -> io::Result<Own
     let neighbours = rustix::fs::openat(images, "..", flags, Mode::empty())?;
     let path = Path::new(own.file_name().unwrap_or(OsStr::new("."))).join(path);
     Root::from_dir(neighbours).open_within(&path, OFlags::RDONLY | OFlags::DIRECTORY)
-}
-
-/// Returns where an open directory is.
-pub(super) fn path_of(directory: BorrowedFd<'_>) -> io::Result<PathBuf> {
-    std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))
 }
 
 /// Directories that are laid over themselves in another mount namespace, where no link in them is followed and no device opened.

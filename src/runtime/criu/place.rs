@@ -15,6 +15,7 @@ use super::rpc::Options;
 use super::session::Failed;
 use super::{Common, images, log};
 use crate::oci::runtime::Spec;
+use crate::sys::rooted::path_of;
 
 /// Settings that come last, over those of the request; the annotation names another file, or none.
 const CONFIG_ANNOTATION: &str = "org.criu.config";
@@ -84,7 +85,7 @@ impl Place {
     /// working directory, and may do so only in its own.
     pub(super) fn enter(&mut self, pid: Pid) -> Result<()> {
         let within = |directory: &OwnedFd| -> Result<OwnedFd> {
-            let path = images::path_of(directory.as_fd()).context("find a directory again")?;
+            let path = path_of(directory.as_fd()).context("find a directory again")?;
             let pid = pid.as_raw_nonzero();
             open(
                 Path::new(&format!("/proc/{pid}/root{}", text(&path)?)),

@@ -28,7 +28,7 @@ use crate::runtime::{hooks, net_devices};
 use crate::sys::clone::CloneOptions;
 use crate::sys::netns;
 use crate::sys::process::loopback_up;
-use crate::sys::signal::send_signal;
+use crate::sys::signal::signal_if_alive;
 
 const LOG: &str = "restore.log";
 
@@ -163,12 +163,7 @@ fn outcome(
 
 /// Ends what was restored, as far as CRIU has not.
 fn end(pidfd: BorrowedFd<'_>) -> Result<()> {
-    match send_signal(pidfd, libc::SIGKILL) {
-        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-            return Err(error).context("kill what was restored");
-        }
-        _ => {}
-    }
+    signal_if_alive(pidfd, libc::SIGKILL).context("kill what was restored")?;
     let wait = || waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
     match rustix::io::retry_on_intr(wait) {
         Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),

@@ -6,12 +6,12 @@
 //! images say alone, as images of containers do.
 
 use std::fmt::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::os::fd::AsFd as _;
 
 use super::mounted;
 use super::restore::Restore;
@@ -22,7 +22,7 @@ use crate::oci::runtime::linux::NamespaceKind;
 use crate::runtime::capabilities::{self, Sets};
 use crate::runtime::namespaces::file_name;
 use crate::sys::pseudo;
-use crate::sys::signal::send_signal;
+use crate::sys::signal::signal_if_alive;
 
 /// Namespaces that all processes of a container share unless they may make others.
 const SHARED: [NamespaceKind; 6] = [
@@ -216,10 +216,7 @@ fn end(process: Pid) -> Result<()> {
         Err(Errno::SRCH) => return Ok(()),
         opened => opened?,
     };
-    match send_signal(pidfd.as_fd(), libc::SIGKILL) {
-        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(error.into()),
-        _ => Ok(()),
-    }
+    Ok(signal_if_alive(pidfd.as_fd(), libc::SIGKILL)?)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Architecture, Filter, INSTRUCTIONS_MAX, compile};
 use crate::oci::runtime::linux::Profile;
+use crate::store::{Durability, write_atomic};
 use crate::sys::limited;
 use crate::sys::seccomp::Instruction;
 
@@ -31,18 +32,20 @@ pub(in crate::runtime) fn compiled(profile: &Profile, folder: Option<&Path>) -> 
         let profile = profile.read().context("read linux.seccomp")?;
         compile(&profile, Architecture::native())
     };
-    let head = head(profile.text());
-    let Some((folder, head)) = folder.zip(head) else {
+    let Some(folder) = folder else {
         return make();
     };
-    let name = name(&head);
-    if let Some(filter) = read(&folder.join(&name), &head) {
+    let Some(head) = head(profile.text()) else {
+        return make();
+    };
+    let path = folder.join(name(&head));
+    if let Some(filter) = read(&path, &head) {
         return Ok(filter);
     }
     let filter = make()?;
     // The next one compiles it as well.
-    if let Err(error) = keep(folder, &name, &head, &filter) {
-        tracing::debug!("keep a compiled profile in {}: {error}", folder.display());
+    if let Err(error) = keep(folder, &path, head, &filter) {
+        tracing::debug!("keep a compiled seccomp profile: {error:#}");
     }
     Ok(filter)
 }
@@ -97,21 +100,20 @@ fn instruction([code, of_code, jump_true, jump_false, k0, k1, k2, k3]: [u8; 8]) 
     }
 }
 
-fn keep(folder: &Path, name: &str, head: &[u8], filter: &Filter) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => make_room(folder)?,
-        made => made?,
-    }
-    let mut bytes = head.to_owned();
+fn keep(folder: &Path, path: &Path, head: Vec<u8>, filter: &Filter) -> Result<()> {
+    let made = match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => make_room(folder),
+        made => made,
+    };
+    made.with_context(|| format!("prepare {}", folder.display()))?;
+    let mut bytes = head;
     bytes.extend(filter.flags.to_le_bytes());
     for instruction in &filter.program {
         bytes.extend(instruction.code.to_le_bytes());
         bytes.extend([instruction.jump_true, instruction.jump_false]);
         bytes.extend(instruction.operand.to_le_bytes());
     }
-    let new = folder.join(format!("{name}.{}", std::process::id()));
-    fs::write(&new, bytes)?;
-    fs::rename(&new, folder.join(name))
+    write_atomic(path, &bytes, Durability::Cached)
 }
 
 fn make_room(folder: &Path) -> io::Result<()> {
