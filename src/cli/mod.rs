@@ -52,6 +52,7 @@ use parse::{Misuse, Parsed};
 
 use crate::engine::settle;
 use crate::monitor::client;
+use crate::sys::memory;
 
 /// What a call of the program comes to.
 enum Outcome {
@@ -70,6 +71,7 @@ const RUNTIME_COMMAND: &str = "runtime";
 
 /// Runs the program as it was called; `arguments` begin with the program's name.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    memory::expect_small_blocks();
     let mut arguments: Vec<OsString> = arguments.collect();
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
     if name.is_some_and(|name| {

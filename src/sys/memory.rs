@@ -6,6 +6,12 @@
 
 use std::io;
 
+/// Prepares for a command that makes and gives back many small blocks in this thread, the first of the process.
+pub fn expect_small_blocks() {
+    #[cfg(target_env = "musl")]
+    super::allocator::keep();
+}
+
 /// Gives back what this process needs no more of: free blocks of the heap, and pages of its program, which come back from the
 /// page cache when they are run again. Of a program that has done most of its work this is nearly everything.
 pub fn give_back() -> io::Result<()> {
