@@ -16,19 +16,19 @@ const ROOT: &str = "/run/aril-oci";
 )]
 pub(super) struct Cli {
     /// Directory of the containers' records
-    #[arg(long, value_name = "DIR", default_value = ROOT, global = true)]
+    #[arg(long, value_name = "DIR", default_value = ROOT)]
     pub(super) root: PathBuf,
     /// File that errors and warnings are appended to
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE")]
     pub(super) log: Option<PathBuf>,
     /// Form of the log
-    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) log_format: LogFormat,
     /// Log every decision
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub(super) debug: bool,
     /// Let systemd make the cgroups, with a cgroupsPath SLICE:PREFIX:NAME
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub(super) systemd_cgroup: bool,
     /// Do without cgroups that may not be made: true, false, or auto for all but the host's root
     #[arg(long, value_name = "WHEN", hide = true)]
@@ -79,10 +79,13 @@ macro_rules! verbs {
                 command
             }
 
-            /// Returns the verb that was called, if one was.
-            pub(super) fn read(matches: &ArgMatches) -> Result<Option<Command>, clap::Error> {
-                let called = match matches.subcommand() {
-                    $(Some(($verb, matches)) => Command::$name(<$arguments>::from_arg_matches(matches)?),)+
+            /// Takes the verb that was called, if one was.
+            pub(super) fn take(matches: &mut ArgMatches) -> Result<Option<Command>, clap::Error> {
+                let Some((verb, mut matches)) = matches.remove_subcommand() else {
+                    return Ok(None);
+                };
+                let called = match verb.as_str() {
+                    $($verb => Command::$name(<$arguments>::from_arg_matches_mut(&mut matches)?),)+
                     _ => return Ok(None),
                 };
                 Ok(Some(called))

@@ -79,9 +79,10 @@ fn name(args: &[OsString]) -> String {
 }
 
 fn parse(command: clap::Command, args: &[OsString]) -> Result<Cli, clap::Error> {
-    let matches = command.try_get_matches_from(args)?;
-    let mut cli = Cli::from_arg_matches(&matches)?;
-    cli.command = Command::read(&matches)?;
+    let mut matches = command.try_get_matches_from(args)?;
+    let verb = Command::take(&mut matches)?;
+    let mut cli = Cli::from_arg_matches_mut(&mut matches)?;
+    cli.command = verb;
     Ok(cli)
 }
 
