@@ -62,18 +62,22 @@ impl Rule {
 
     /// `c 1:3 rwm`
     fn text(&self) -> String {
-        let number = |n: Option<u32>| n.map_or_else(|| "*".to_owned(), |n| n.to_string());
-        let access: String = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')]
-            .into_iter()
-            .filter(|(bit, _)| self.access & bit != 0)
-            .map(|(_, letter)| letter)
-            .collect();
-        format!(
-            "{} {}:{} {access}",
-            self.kind.letter(),
-            number(self.major),
-            number(self.minor)
-        )
+        let mut text = String::with_capacity(32);
+        text.push(self.kind.letter());
+        for (before, number) in [(' ', self.major), (':', self.minor)] {
+            text.push(before);
+            match number {
+                Some(number) => text.push_str(&number.to_string()),
+                None => text.push('*'),
+            }
+        }
+        text.push(' ');
+        for (bit, letter) in [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')] {
+            if self.access & bit != 0 {
+                text.push(letter);
+            }
+        }
+        text
     }
 }
 

@@ -4,7 +4,7 @@
 //! a v1 host may have a v2 hierarchy beside (`/sys/fs/cgroup/unified`) that owns some controllers or none.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result};
 
@@ -14,7 +14,7 @@ use crate::sys::{mountinfo, pseudo};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
     /// Its v1 controllers (`cpu`, `cpuacct`), or `name=systemd` for one without; empty for v2.
-    pub controllers: Vec<String>,
+    pub controllers: Arc<[String]>,
     /// Where it is mounted.
     pub mount: PathBuf,
 }
@@ -136,16 +136,18 @@ impl Host {
 ///
 /// Costs one `statfs` on a v2 host, and elsewhere the reading of the mount table, once: a host does not change its mind while
 /// a container lives, which is where it was put.
-pub fn detect() -> Result<Host> {
-    static V1: OnceLock<Host> = OnceLock::new();
-    if let Some(host) = plain_v2() {
+pub fn detect() -> Result<&'static Host> {
+    static HOST: OnceLock<Host> = OnceLock::new();
+    if let Some(host) = HOST.get() {
         return Ok(host);
     }
-    if let Some(host) = V1.get() {
-        return Ok(host.clone());
-    }
-    let mounts = pseudo::read_text("/proc/self/mountinfo").context("read the mount table")?;
-    Ok(V1.get_or_init(|| parse(&mounts)).clone())
+    let host = if let Some(host) = plain_v2() {
+        host
+    } else {
+        let table = pseudo::read_text("/proc/self/mountinfo").context("read the mount table")?;
+        parse(&table)
+    };
+    Ok(HOST.get_or_init(|| host))
 }
 
 /// The layout of nearly every host of today, without a look at a mount table that may have thousands of lines.
@@ -155,7 +157,7 @@ fn plain_v2() -> Option<Host> {
     (kind == libc::CGROUP2_SUPER_MAGIC).then(|| Host {
         v1: Vec::new(),
         unified: Some(Hierarchy {
-            controllers: Vec::new(),
+            controllers: Arc::default(),
             mount: mount.to_owned(),
         }),
     })
@@ -164,10 +166,10 @@ fn plain_v2() -> Option<Host> {
 /// Finds the hierarchies in a mount table.
 fn parse(table: &str) -> Host {
     let mut host = Host::default();
-    for mount in mountinfo::parse(table) {
+    for mount in mountinfo::parse_kind(table, "cgroup") {
         if mount.kind == "cgroup2" {
             host.unified.get_or_insert(Hierarchy {
-                controllers: Vec::new(),
+                controllers: Arc::default(),
                 mount: mount.point.into_owned(),
             });
             continue;
@@ -176,7 +178,7 @@ fn parse(table: &str) -> Host {
             continue;
         }
         let options = mount.super_options.split(',');
-        let controllers: Vec<String> = options
+        let controllers: Arc<[String]> = options
             .filter(|option| V1_CONTROLLERS.contains(option) || option.starts_with("name="))
             .map(str::to_owned)
             .collect();
@@ -247,7 +249,7 @@ mod tests {
                 std::fs::write(path, "").unwrap();
             }
             let mount = Hierarchy {
-                controllers: vec!["blkio".to_owned()],
+                controllers: ["blkio".to_owned()].into(),
                 mount: dir.clone(),
             };
             let host = Host {

@@ -22,7 +22,7 @@ pub fn leave() -> Result<()> {
     let host = layout::detect()?;
     let mut result = std::io::Result::Ok(());
     for controllers in elsewhere {
-        if let Some(file) = root_file(&host, controllers) {
+        if let Some(file) = root_file(host, controllers) {
             result = result.and(write_file(&file, "0"));
         }
     }

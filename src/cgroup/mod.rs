@@ -8,10 +8,12 @@
 //! moves itself there takes no machine-wide lock, where a pid in `cgroup.procs` waits for an RCU grace period (5 to 16 ms
 //! on an idle machine). On v2 it is born inside (CLONE_INTO_CGROUP).
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{Mode, OFlags};
@@ -57,7 +59,7 @@ pub struct Cgroup {
 /// A v1 directory.
 #[derive(Clone, Debug)]
 struct Directory {
-    controllers: Vec<String>,
+    controllers: Arc<[String]>,
     path: PathBuf,
 }
 
@@ -168,7 +170,10 @@ fn adopt(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
 pub fn open(host: &Host, path: &Path) -> Result<Cgroup> {
     let path = normal(path)?;
     let mut cgroup = locate(host, &path, &Resources::default())?;
-    cgroup.v1.retain(|directory| directory.path.is_dir());
+    // They are made and removed in this order: if the first one is there, all are.
+    if !cgroup.v1.first().is_some_and(|first| first.path.is_dir()) {
+        cgroup.v1.retain(|directory| directory.path.is_dir());
+    }
     cgroup.unified = host
         .unified
         .as_ref()
@@ -189,10 +194,10 @@ impl Cgroup {
     }
 
     /// Returns the v1 directories with their controllers, in the order of the mount table.
-    pub fn v1_directories(&self) -> impl Iterator<Item = (&[String], &Path)> {
+    pub fn v1_directories(&self) -> impl Iterator<Item = (&Arc<[String]>, &Path)> {
         self.v1
             .iter()
-            .map(|directory| (directory.controllers.as_slice(), directory.path.as_path()))
+            .map(|directory| (&directory.controllers, directory.path.as_path()))
     }
 
     /// Returns the v2 directory.
@@ -370,14 +375,18 @@ fn normal(path: &Path) -> Result<PathBuf> {
     Ok(normal)
 }
 
+/// Returns where `path`, which begins with a slash, is in the hierarchy at `mount`.
 fn below(mount: &Path, path: &Path) -> PathBuf {
-    mount.join(path.strip_prefix("/").unwrap_or(path))
+    let mut below = OsString::with_capacity(mount.as_os_str().len() + path.as_os_str().len());
+    below.push(mount);
+    below.push(path);
+    below.into()
 }
 
 /// Which directories the cgroup has on this host.
 fn locate(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
     let directory = |hierarchy: &layout::Hierarchy| Directory {
-        controllers: hierarchy.controllers.clone(),
+        controllers: Arc::clone(&hierarchy.controllers),
         path: below(&hierarchy.mount, path),
     };
     let needs_unified = host.v1.is_empty() || {

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{Mode, OFlags};
@@ -70,7 +70,7 @@ impl Write {
 
 /// Writes `writes` in their order; `directory` gives the cgroup directory of a controller.
 pub(super) fn carry_out<'a>(
-    writes: &[Write],
+    writes: &'a [Write],
     directory: impl Fn(&str) -> Option<&'a Path>,
 ) -> Result<()> {
     let mut waiting = Vec::new();
@@ -107,25 +107,25 @@ fn is(error: &io::Error, errno: i32) -> bool {
 
 /// The file that was written to last: rules for devices go one by one into the same.
 #[derive(Default)]
-struct Last(Option<(PathBuf, OwnedFd)>);
+struct Last<'a>(Option<(&'a Path, &'a str, OwnedFd)>);
 
-impl Last {
-    fn put(&mut self, directory: &Path, write: &Write) -> io::Result<()> {
-        let result = self.write(directory.join(&*write.file), &write.value);
+impl<'a> Last<'a> {
+    fn put(&mut self, directory: &'a Path, write: &'a Write) -> io::Result<()> {
+        let result = self.write(directory, &write.file, &write.value);
         match (&result, &write.instead) {
             (Err(error), Some((file, value))) if is(error, libc::ENOENT) => {
-                self.write(directory.join(file), value)
+                self.write(directory, file, value)
             }
             _ => result,
         }
     }
 
-    fn write(&mut self, path: PathBuf, value: &str) -> io::Result<()> {
+    fn write(&mut self, directory: &'a Path, name: &'a str, value: &str) -> io::Result<()> {
         let file = match self.0.take() {
-            Some((known, file)) if known == path => file,
-            _ => open(&path)?,
+            Some((known, last, file)) if last == name && known == directory => file,
+            _ => open(&directory.join(name))?,
         };
-        let (_, file) = self.0.insert((path, file));
+        let (_, _, file) = self.0.insert((directory, name, file));
         write_once(file, value)
     }
 }

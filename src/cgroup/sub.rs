@@ -127,7 +127,7 @@ impl Cgroup {
     pub fn entry_beside(&self, pid: i32) -> Result<Entry> {
         let file = format!("/proc/{pid}/cgroup");
         let own = pseudo::read_text(&file).with_context(|| format!("read {file}"))?;
-        let unified = unified_path(&layout::detect()?, &own)
+        let unified = unified_path(layout::detect()?, &own)
             .filter(|path| self.unified().is_some_and(|top| path.starts_with(top)))
             .context("the container's first process has left the container's cgroup")?;
         Cgroup {
@@ -200,7 +200,7 @@ mod tests {
         let host = Host {
             v1: Vec::new(),
             unified: Some(layout::Hierarchy {
-                controllers: Vec::new(),
+                controllers: std::sync::Arc::default(),
                 mount: "/sys/fs/cgroup".into(),
             }),
         };

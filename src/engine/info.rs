@@ -109,7 +109,7 @@ pub fn info(engine: &Engine) -> Result<Info> {
             ..Swarm::default()
         },
         init_binary: "docker-init".to_owned(),
-        security_options: security(&host, &settings.seccomp_profile),
+        security_options: security(host, &settings.seccomp_profile),
         labels: settings.labels.clone(),
         registry_config: registry_config(settings),
         live_restore_enabled: true,

@@ -48,7 +48,7 @@ pub fn sample(engine: &Engine, container: &Container) -> Result<Option<Sample>> 
         return Ok(None);
     }
     let host = layout::detect()?;
-    let used = cgroup::open(&host, Path::new(&status.cgroup))?.stats();
+    let used = cgroup::open(host, Path::new(&status.cgroup))?.stats();
     let all = u64::try_from(machine::memory_bytes()).unwrap_or_default();
     let limit = match used.memory.limit {
         0 => all,

@@ -66,10 +66,10 @@ impl Place {
     /// Makes a container's cgroup with `resources`, after what a start that was cut off has left there.
     pub fn make(record: &Record, resources: &Resources) -> Result<Place> {
         let host = layout::detect()?;
-        clear_on(&host, record)?;
+        clear_on(host, record)?;
         let unit = unit(record)?;
         let (cgroup, holder) = if let Some(unit) = &unit {
-            let (cgroup, holder) = systemd::make(&host, unit, &record.id, resources)?;
+            let (cgroup, holder) = systemd::make(host, unit, &record.id, resources)?;
             (cgroup, Some(holder))
         } else {
             let path = path(record)?;
@@ -78,7 +78,7 @@ impl Place {
             } else {
                 cgroup::create
             };
-            (create(&host, Path::new(&path), resources)?, None)
+            (create(host, Path::new(&path), resources)?, None)
         };
         Ok(Place {
             cgroup,
@@ -103,7 +103,7 @@ impl Place {
 
 /// Ends every process in a container's cgroup and removes it, as far as it exists.
 pub fn clear(record: &Record) -> Result<()> {
-    clear_on(&layout::detect()?, record)
+    clear_on(layout::detect()?, record)
 }
 
 fn clear_on(host: &Host, record: &Record) -> Result<()> {

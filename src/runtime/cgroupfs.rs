@@ -6,7 +6,8 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat};
@@ -34,7 +35,7 @@ pub(super) struct Hierarchy {
     /// `cpu,cpuacct`, `systemd`
     name: String,
     /// Options that mount it anew: its controllers, or `name=systemd`.
-    controllers: Vec<String>,
+    controllers: Arc<[String]>,
     /// The container's own directory in it; without one it is mounted anew.
     tree: Option<OwnedFd>,
 }
@@ -48,21 +49,17 @@ pub(super) fn prepare(cgroup: Option<&Cgroup>, has_namespace: bool) -> Result<Vi
             .and_then(|directory| clone_tree(directory.as_fd(), false))
             .with_context(|| format!("clone the mount of {}", path.display()))
     };
-    let directories: Vec<(Vec<String>, PathBuf)> = cgroup.map_or_else(Vec::new, |cgroup| {
-        let owned = |(controllers, path): (&[String], &Path)| (controllers.to_vec(), path.into());
-        cgroup.v1_directories().map(owned).collect()
-    });
-    if directories.is_empty() {
-        return Ok(View::V2 {
-            host: open(Path::new("/sys/fs/cgroup")).ok(),
+    let mut hierarchies = Vec::new();
+    for (controllers, path) in cgroup.iter().flat_map(|cgroup| cgroup.v1_directories()) {
+        hierarchies.push(Hierarchy {
+            name: hierarchy_name(controllers),
+            tree: (!has_namespace).then(|| open(path)).transpose()?,
+            controllers: Arc::clone(controllers),
         });
     }
-    let mut hierarchies = Vec::with_capacity(directories.len());
-    for (controllers, path) in directories {
-        hierarchies.push(Hierarchy {
-            name: hierarchy_name(&controllers),
-            tree: (!has_namespace).then(|| open(&path)).transpose()?,
-            controllers,
+    if hierarchies.is_empty() {
+        return Ok(View::V2 {
+            host: open(Path::new("/sys/fs/cgroup")).ok(),
         });
     }
     Ok(View::V1(hierarchies))
@@ -70,7 +67,9 @@ pub(super) fn prepare(cgroup: Option<&Cgroup>, has_namespace: bool) -> Result<Vi
 
 /// Returns what a v1 hierarchy is called in the view: `cpu,cpuacct`, `systemd`.
 pub(super) fn hierarchy_name(controllers: &[String]) -> String {
-    controllers.join(",").replace("name=", "")
+    let name = |controller: &String| controller.trim_start_matches("name=").to_owned();
+    let names: Vec<String> = controllers.iter().map(name).collect();
+    names.join(",")
 }
 
 /// Makes the mount, and the mounts that [`attach_inside`] attaches below it once it is attached itself: attaching to what
@@ -126,7 +125,7 @@ fn make_v1(hierarchy: &Hierarchy, attributes: MountAttrFlags) -> Result<OwnedFd,
         return rustix::io::fcntl_dupfd_cloexec(tree, 0).or_fail(what);
     }
     let mut options = vec![FsOption::Value("source", "cgroup")];
-    for controller in &hierarchy.controllers {
+    for controller in &*hierarchy.controllers {
         match controller.split_once('=') {
             Some((key, value)) => {
                 options.extend([FsOption::Flag("none"), FsOption::Value(key, value)]);
@@ -142,7 +141,7 @@ fn prepare_names(mount: &OwnedFd, hierarchy: &Hierarchy) -> Result<(), Failure> 
     let what = || format!("make cgroup directory {}", hierarchy.name);
     mkdirat(mount, &hierarchy.name, Mode::from_raw_mode(0o755)).or_fail(what)?;
     if hierarchy.controllers.len() > 1 {
-        for controller in &hierarchy.controllers {
+        for controller in &*hierarchy.controllers {
             match symlinkat(&hierarchy.name, mount, controller) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno).or_fail(what),

@@ -86,22 +86,24 @@ pub(super) fn check_proc(
     made: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
-    let path = mount.destination.display().to_string();
+    let refused = |why: &str| {
+        let path = mount.destination.display().to_string();
+        Err(Failure::plain(format!(
+            "{path:?} cannot be mounted because it is {why}"
+        )))
+    };
     let is_proc =
         |fd: BorrowedFd<'_>| fstatfs(fd).is_ok_and(|found| found.f_type == libc::PROC_SUPER_MAGIC);
     if mount.destination == Path::new("/proc") {
         if is_proc(made) {
             return Ok(());
         }
-        return Err(Failure::plain(format!(
-            "{path:?} cannot be mounted because it is not of type proc"
-        )));
+        return refused("not of type proc");
     }
     let inside = mount.destination.starts_with("/proc") || is_proc(target);
-    if inside && !COVERED_IN_PROC.contains(&path.as_str()) {
-        return Err(Failure::plain(format!(
-            "{path:?} cannot be mounted because it is inside /proc"
-        )));
+    let is_covered = |path: &&str| mount.destination == Path::new(path);
+    if inside && !COVERED_IN_PROC.iter().any(is_covered) {
+        return refused("inside /proc");
     }
     Ok(())
 }

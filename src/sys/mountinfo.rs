@@ -24,21 +24,32 @@ pub struct Mount<'a> {
 
 /// Reads a table; lines of another form are left out.
 pub fn parse(table: &str) -> impl Iterator<Item = Mount<'_>> {
-    table.lines().filter_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let mut mount = mount.splitn(7, ' ').skip(2);
-        let device = mount.next()?;
-        let (point, options) = (mount.nth(1)?, mount.next()?);
-        let mut file_system = file_system.split(' ');
-        Some(Mount {
-            device,
-            point: unescape(point),
-            options,
-            tags: mount.next().unwrap_or_default(),
-            kind: file_system.next()?,
-            source: unescape(file_system.next()?),
-            super_options: file_system.next().unwrap_or_default(),
-        })
+    table.lines().filter_map(mount)
+}
+
+/// Reads the lines about file systems whose type begins with `kind`, a few of what may be thousands.
+pub fn parse_kind<'a>(table: &'a str, kind: &'a str) -> impl Iterator<Item = Mount<'a>> {
+    let has_kind = move |line: &&str| {
+        let mut fields = line.split(' ').skip(6).skip_while(|field| *field != "-");
+        fields.nth(1).is_some_and(|other| other.starts_with(kind))
+    };
+    table.lines().filter(has_kind).filter_map(mount)
+}
+
+fn mount(line: &str) -> Option<Mount<'_>> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let mut mount = mount.splitn(7, ' ').skip(2);
+    let device = mount.next()?;
+    let (point, options) = (mount.nth(1)?, mount.next()?);
+    let mut file_system = file_system.split(' ');
+    Some(Mount {
+        device,
+        point: unescape(point),
+        options,
+        tags: mount.next().unwrap_or_default(),
+        kind: file_system.next()?,
+        source: unescape(file_system.next()?),
+        super_options: file_system.next().unwrap_or_default(),
     })
 }
 
@@ -73,5 +84,14 @@ mod tests {
             super_options: "rw,errors=continue",
         };
         assert_eq!(mounts, [expected]);
+    }
+
+    #[test]
+    fn others_are_left_out() {
+        let table = "1 2 0:1 / /sys - sysfs sysfs rw\n3 1 0:2 / /a rw - cgroup2 c rw\n4 1 0:3 / /b rw - cgroup c rw,pids\n";
+        let kinds: Vec<&str> = parse_kind(table, "cgroup")
+            .map(|mount| mount.kind)
+            .collect();
+        assert_eq!(kinds, ["cgroup2", "cgroup"]);
     }
 }

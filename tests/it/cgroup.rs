@@ -10,7 +10,7 @@ use aril::oci::runtime::resources::Resources;
 
 /// This host as if it had nothing but its v2 hierarchy.
 fn v2_only() -> Host {
-    let unified = detect().unwrap().unified;
+    let unified = detect().unwrap().unified.clone();
     Host {
         v1: Vec::new(),
         unified: Some(unified.expect("these tests need a cgroup2 mount")),

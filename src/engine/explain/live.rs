@@ -36,7 +36,7 @@ pub(super) fn read(container: &Container, root: &Root, plan: Vec<Entry>) -> Resu
     let status = fields(&text("status")?);
     let mounts = parse_mounts(&text("mountinfo")?);
     let cgroup = cgroup::open(
-        &cgroup::layout::detect()?,
+        cgroup::layout::detect()?,
         Path::new(&container.status.cgroup),
     )?;
     let limits = cgroup_limits(&cgroup);

@@ -50,7 +50,7 @@ pub fn top(engine: &Engine, container: &Container, options: &[String]) -> Result
     };
     let words: Vec<&str> = options.split_whitespace().collect();
     let host = cgroup::layout::detect()?;
-    let pids = cgroup::open(&host, Path::new(&container.status.cgroup))?.pids()?;
+    let pids = cgroup::open(host, Path::new(&container.status.cgroup))?.pids()?;
     if pids.is_empty() {
         return Err(error::unavailable(format!(
             "container {id} has no cgroup of its own by which its processes could be told"

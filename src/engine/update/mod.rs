@@ -195,9 +195,9 @@ fn apply(now: &Record, path: &str, new: &Resources) -> Result<()> {
     }
     let host = cgroup::layout::detect()?;
     if let Some(unit) = place::unit(now)? {
-        systemd::update(&host, &unit, &wanted)?;
+        systemd::update(host, &unit, &wanted)?;
     }
-    cgroup::open(&host, Path::new(path))?.update(&host, &wanted)
+    cgroup::open(host, Path::new(path))?.update(host, &wanted)
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ pub fn update(root: &Path, id: &str, resources: &Resources) -> Result<()> {
     }
     let host = layout::detect()?;
     if let Some(unit) = &record.unit {
-        systemd::update(&host, unit, resources)?;
+        systemd::update(host, unit, resources)?;
     }
     let cgroup = record.cgroup()?;
     if !cgroup.has_directories() {
@@ -177,7 +177,7 @@ pub fn update(root: &Path, id: &str, resources: &Resources) -> Result<()> {
             "the container has no cgroup of its own that could be limited"
         ));
     }
-    cgroup.update(&host, resources)
+    cgroup.update(host, resources)
 }
 
 /// Returns the cgroup of a container, as far as it exists.
@@ -205,24 +205,21 @@ pub struct Joinable {
 /// paused unless that is to be ignored: then they begin when it goes on.
 pub fn joinable(root: &Path, id: &str, ignore_paused: bool) -> Result<Joinable> {
     let record = load(root, id)?;
-    match record.status(root)? {
-        Status::Stopped => bail!(error::conflict("cannot exec in a stopped container")),
-        Status::Paused if !ignore_paused => {
-            bail!(error::with_hint(
-                error::conflict("cannot exec in a paused container"),
-                "--ignore-paused waits until it goes on",
-            ))
-        }
-        _ => {}
-    }
     let Some(pidfd) = open(&record)? else {
         bail!(error::conflict("cannot exec in a stopped container"));
     };
+    let cgroup = record.cgroup()?;
+    if record.status_in(root, &cgroup)? == Status::Paused && !ignore_paused {
+        bail!(error::with_hint(
+            error::conflict("cannot exec in a paused container"),
+            "--ignore-paused waits until it goes on",
+        ));
+    }
     Ok(Joinable {
         spec: record.spec()?,
         state: record.state(Status::Running),
         pidfd,
-        cgroup: record.cgroup()?,
+        cgroup,
         filters: filters(root),
     })
 }

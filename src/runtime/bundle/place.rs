@@ -38,7 +38,7 @@ impl Place {
             Cgroups::Systemd => Place::by_systemd(spec, id),
             Cgroups::Files { optional } => {
                 let path = path_of(spec, id);
-                let cgroup = match cgroup::create(&layout::detect()?, &path, &resources(spec)) {
+                let cgroup = match cgroup::create(layout::detect()?, &path, &resources(spec)) {
                     Err(error) if optional && cgroup::is_refused(&error) && asks_nothing(spec) => {
                         tracing::debug!("stay in our own cgroup: {error:#}");
                         None
@@ -60,7 +60,7 @@ impl Place {
         let resources = resources(spec);
         let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str());
         let unit = systemd::unit(path.unwrap_or_default(), id)?;
-        let (cgroup, holder) = systemd::make(&host, &unit, id, &resources)?;
+        let (cgroup, holder) = systemd::make(host, &unit, id, &resources)?;
         Ok(Place {
             path: cgroup.path().to_owned(),
             cgroup: Some(cgroup),

@@ -181,7 +181,7 @@ impl Record {
 
     /// Returns the container's cgroup as far as it exists.
     pub(super) fn cgroup(&self) -> Result<Cgroup> {
-        cgroup::open(&layout::detect()?, &self.cgroup)
+        cgroup::open(layout::detect()?, &self.cgroup)
     }
 
     /// Looks where in its life the container is.
@@ -189,7 +189,12 @@ impl Record {
         if start_time(self.pid) != Some(self.start_time) {
             return Ok(Status::Stopped);
         }
-        if self.cgroup()?.is_frozen()? {
+        self.status_in(root, &self.cgroup()?)
+    }
+
+    /// The same of one whose first process was seen, in its cgroup.
+    pub(super) fn status_in(&self, root: &Path, cgroup: &Cgroup) -> Result<Status> {
+        if cgroup.is_frozen()? {
             return Ok(Status::Paused);
         }
         let waits = start_socket(&directory(root, &self.id)?).exists();

@@ -141,7 +141,7 @@ fn a_frozen_cgroup_is_refused() {
     let path = format!("/aril/{id}");
     let host = aril::cgroup::layout::detect().unwrap();
     let resources = aril::oci::runtime::resources::Resources::default();
-    let cgroup = aril::cgroup::create(&host, Path::new(&path), &resources).unwrap();
+    let cgroup = aril::cgroup::create(host, Path::new(&path), &resources).unwrap();
     cgroup.freeze().unwrap();
     sandbox.set("/linux/cgroupsPath", json!(path));
     let ran = super::Ran::from(sandbox.call(&["run", &id]));

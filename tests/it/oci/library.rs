@@ -76,7 +76,7 @@ fn a_monitor_s_way_alone() {
     let host = layout::detect().unwrap();
     let path = Path::new(cgroup::PARENT).join(&id);
     let cgroup = cgroup::create(
-        &host,
+        host,
         &path,
         &serde_json::from_str(r#"{"pids":{"limit":9}}"#).unwrap(),
     )
