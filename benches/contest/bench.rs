@@ -187,7 +187,7 @@ impl<'a> Path<'a> {
                 };
                 let done = match contenders.get(number) {
                     Some(contender) => value(contender, round),
-                    None => self.time_floor(),
+                    None => self.time_floor(bench),
                 };
                 match done {
                     Ok(value) if round > 0 => sofar.push(value),
@@ -213,7 +213,10 @@ impl<'a> Path<'a> {
         bench.record(Figures::new(self.name, unit, self.goal, samples));
     }
 
-    fn time_floor(&self) -> Result<f64> {
+    fn time_floor(&self, bench: &Bench) -> Result<f64> {
+        if self.is_settled {
+            settle(&bench.work)?;
+        }
         std::thread::sleep(self.pause);
         let start = Instant::now();
         self.floor.map_or(Ok(()), |floor| floor())?;

@@ -62,6 +62,7 @@ fn copies(bench: &Bench) -> Result<()> {
     Path::new(COPY_OUT)
         .goal(1.5)
         .rounds(ROUNDS)
+        .settled()
         .floor(&least)
         .after(&|_, _| Ok(fs::remove_file(&copy)?))
         .measure(bench, &bench.engines, &|contender, _| {
@@ -70,6 +71,7 @@ fn copies(bench: &Bench) -> Result<()> {
     Path::new(COPY_IN)
         .goal(1.5)
         .rounds(ROUNDS)
+        .settled()
         .floor(&least)
         .measure(bench, &bench.engines, &|contender, round| {
             contender.run(&["cp", path(&source)?, &format!("{WRITTEN}:/copy-{round}")])
