@@ -10,8 +10,8 @@ use std::os::fd::AsFd as _;
 use super::rpc::ExternalMount;
 use crate::cgroup::Cgroup;
 use crate::error;
-use crate::oci::runtime::Spec;
 use crate::oci::runtime::linux::{Linux, NamespaceKind};
+use crate::oci::runtime::{Mount, Spec};
 use crate::runtime::cgroupfs::hierarchy_name;
 use crate::runtime::namespaces::{self, Namespaces};
 use crate::runtime::options;
@@ -41,7 +41,7 @@ pub(super) fn external(
     let mut all = Vec::new();
     for mount in &spec.mounts {
         let destination = mounts::destination(&mount.destination)?;
-        if mount.kind == "bind" || options::parse(&mount.options)?.bind.is_some() {
+        if is_bind(mount)? {
             all.push(External {
                 destination,
                 source: bundle.join(&mount.source),
@@ -63,6 +63,11 @@ pub(super) fn external(
         }));
     }
     Ok(all)
+}
+
+/// Whether a mount of a configuration shows what is on the host.
+pub(super) fn is_bind(mount: &Mount) -> Result<bool> {
+    Ok(mount.kind == "bind" || options::parse(&mount.options)?.bind.is_some())
 }
 
 /// Returns what a dump is told of the mounts of a container whose first process is `pid`: where they are, and what they are

@@ -1,7 +1,7 @@
 //! Whether what is restored has the mounts of its configuration, and no others. CRIU makes those that the images tell of:
 //! file systems of the kernel with nothing masked in them, overlays of the host's directories.
 //!
-//! Asked only of a container that may not mount by itself.
+//! Asked only of a container that may not mount by itself; of any other, what is missing is a warning.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::fs::{AtFlags, FileType, StatVfsMountFlags, fstatfs, fstatvfs, makedev, statat};
 use rustix::process::Pid;
 
-use super::external::{External, external, place_of};
+use super::external::{External, external, is_bind, place_of};
 use super::restore::Restore;
 use crate::error;
 use crate::oci::runtime::Spec;
@@ -59,8 +59,30 @@ pub(super) fn check(container: &Restore<'_>, pid: Pid) -> Result<()> {
             mount.point.display()
         )));
     }
+    if let Some(place) = missing(container.spec, &table, &root)? {
+        bail!(error::invalid(lacks(&place)));
+    }
     check_sources(&all, &table, &root)?;
     check_protection(container.spec, &root)
+}
+
+/// Warns of a mount of the configuration that process `pid` does not have, of a container that may have undone it by itself.
+pub(super) fn warn_of_missing(container: &Restore<'_>, pid: Pid) -> Result<()> {
+    let inside = format!("/proc/{}/root", pid.as_raw_nonzero());
+    let root = Root::open(Path::new(&inside)).with_context(|| format!("open {inside}"))?;
+    let file = format!("/proc/{}/mountinfo", pid.as_raw_nonzero());
+    let table = pseudo::read_text(&file).with_context(|| format!("read {file}"))?;
+    if let Some(place) = missing(container.spec, &table, &root)? {
+        tracing::warn!("{}", lacks(&place));
+    }
+    Ok(())
+}
+
+fn lacks(place: &Path) -> String {
+    format!(
+        "what was saved has no mount on {}, which the configuration asks for: a restore makes no new ones",
+        place.display()
+    )
 }
 
 fn expected(container: &Restore<'_>, root: &Root) -> Result<Vec<Expected>> {
@@ -141,6 +163,19 @@ fn unexpected<'a>(table: &'a str, expected: &[Expected], ours: &str) -> Option<M
     };
     let index = (0..all.len()).find(|&index| is_unexpected(index))?;
     all.into_iter().nth(index)
+}
+
+/// Returns where the first bind mount of a configuration belongs that a table does not have: CRIU passes over what is not in
+/// the images.
+fn missing(spec: &Spec, table: &str, root: &Root) -> Result<Option<PathBuf>> {
+    for mount in &spec.mounts {
+        let path = destination(&mount.destination)?;
+        let place = place_of(root, &path).unwrap_or(path);
+        if is_bind(mount)? && mountinfo::parse(table).all(|other| other.point != place) {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
 }
 
 fn is_asked_for(mount: &Mount<'_>, expected: &Expected) -> bool {

@@ -97,7 +97,7 @@ fn check_all(container: &Restore<'_>, processes: &[Pid], criu: Pid) -> Result<()
         }
     }
     if may_mount {
-        return Ok(());
+        return mounted::warn_of_missing(container, first);
     }
     mounted::check(container, first)
 }

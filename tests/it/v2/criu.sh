@@ -397,6 +397,10 @@ check_cve_2024_8676_and_2026_53492_nothing_has_more_than_its_configuration() {
   changed 's|, "/proc/sysrq-trigger"||' '' 'what was saved has /proc/sysrq-trigger not read only, as the configuration wants it'
   changed 's|"source": "sysfs", "options": \["ro"\]|"source": "sysfs"|' '' 'what was saved has a mount of type sysfs on /sys that the configuration does not have'
   changed 's|"mounts": \[|"mounts": [{"destination": "/more", "type": "proc", "source": "proc"}, |' '' 'what was saved has a mount of type proc on /more that the configuration does not have'
+  # CRIU makes no mount that it has not saved.
+  mkdir /tmp/more
+  changed '' 's|"mounts": \[|"mounts": [{"destination": "/more", "source": "/tmp/more", "options": ["bind"]}, |' 'what was saved has no mount on /more, which the configuration asks for'
+  rmdir /tmp/more
   # By one that joined it with more.
   box /tmp/b "$COUNT"
   counting one /tmp/b
