@@ -29,7 +29,7 @@ pub struct Writer {
     compresses: bool,
     /// The file before, while it is being compressed.
     packer: Option<Packer>,
-    /// The end of every entry: attributes of the container, if any are wanted.
+    /// Attributes of the container as every entry has them, if any are wanted.
     attributes: Vec<u8>,
     entries: Vec<u8>,
 }
@@ -57,9 +57,14 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Adds an entry: a line with its end, or a piece of one; [`Writer::flush`] writes it.
-    pub fn add(&mut self, stream: Stream, line: &[u8], time: &str) {
-        encode(&mut self.entries, line, stream, (time, &self.attributes));
+    /// Returns what entries of a stream have behind their line, if they were read at the same `time`.
+    pub fn end(&self, stream: Stream, time: &str) -> End {
+        End::new(stream, time, &self.attributes)
+    }
+
+    /// Adds an entry: a line with its `\n`, or a piece of one; [`Writer::flush`] writes it.
+    pub fn add(&mut self, line: &[u8], end: &End) {
+        encode(&mut self.entries, line, end);
     }
 
     /// Writes what was added.
@@ -190,22 +195,77 @@ pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// What an entry has behind its line: `\n","stream":"stdout","time":"…"}`, with the end of the line before it.
+#[derive(Debug)]
+pub struct End(Vec<u8>);
+
+impl End {
+    const LINE_END: &'static [u8] = b"\\n";
+
+    fn new(stream: Stream, time: &str, attributes: &[u8]) -> End {
+        let parts: [&[u8]; 8] = [
+            End::LINE_END,
+            b"\",\"stream\":\"",
+            stream.name().as_bytes(),
+            b"\"",
+            attributes,
+            b",\"time\":\"",
+            time.as_bytes(),
+            b"\"}\n",
+        ];
+        End(parts.concat())
+    }
+
+    fn of_line(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn of_piece(&self) -> &[u8] {
+        &self.0[End::LINE_END.len()..]
+    }
+}
+
 /// Appends one entry; bytes that are not UTF-8 become U+FFFD, as docker's encoder has it.
-fn encode(out: &mut Vec<u8>, line: &[u8], stream: Stream, (time, attributes): (&str, &[u8])) {
+fn encode(out: &mut Vec<u8>, line: &[u8], end: &End) {
+    let (content, end) = match line.strip_suffix(b"\n") {
+        Some(content) => (content, end.of_line()),
+        None => (line, end.of_piece()),
+    };
     out.extend_from_slice(b"{\"log\":\"");
-    for chunk in line.utf8_chunks() {
-        escape(out, chunk.valid());
-        if !chunk.invalid().is_empty() {
-            out.extend_from_slice(b"\\ufffd");
+    if is_plain(content) {
+        out.extend_from_slice(content);
+    } else {
+        for chunk in content.utf8_chunks() {
+            escape(out, chunk.valid());
+            if !chunk.invalid().is_empty() {
+                out.extend_from_slice(b"\\ufffd");
+            }
         }
     }
-    out.extend_from_slice(b"\",\"stream\":\"");
-    out.extend_from_slice(stream.name().as_bytes());
-    out.push(b'"');
-    out.extend_from_slice(attributes);
-    out.extend_from_slice(b",\"time\":\"");
-    out.extend_from_slice(time.as_bytes());
-    out.extend_from_slice(b"\"}\n");
+    out.extend_from_slice(end);
+}
+
+/// Whether nothing of `text` is escaped, which is so for most lines: ASCII without control characters and without
+/// `"`, `\`, `<`, `>` and `&`. Looks at eight bytes at a time; may say no of what [`escape`] would leave as it is.
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHS: u64 = ONES << 7;
+    // Whether some byte is less than `limit`, of bytes that are all ASCII.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
+    let has = |word: u64, byte: u64| below(word ^ (ONES * byte), 1);
+    let odd = |word: u64| {
+        word & HIGHS
+            | below(word, 0x20)
+            | has(word, u64::from(b'\\'))
+            // One bit apart each: `"` and `&`, `<` and `>`.
+            | has(word | (ONES * 0x04), u64::from(b'&'))
+            | has(word | (ONES * 0x02), u64::from(b'>'))
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = words.iter().chain([&last]);
+    words.fold(0, |found, word| found | odd(u64::from_le_bytes(*word))) == 0
 }
 
 fn escape(out: &mut Vec<u8>, text: &str) {
@@ -261,4 +321,27 @@ fn encode_attributes(attributes: &Attributes) -> Vec<u8> {
         out.push(b'}');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_plain_is_not_escaped() {
+        for length in [1, 7, 8, 9, 20] {
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut line = vec![b'x'; length];
+                    line[place] = byte;
+                    let mut out = Vec::new();
+                    if byte.is_ascii() {
+                        escape(&mut out, std::str::from_utf8(&line).unwrap());
+                    }
+                    assert_eq!(is_plain(&line), out == line, "{byte:#x} at {place}");
+                }
+            }
+        }
+        assert!(is_plain(b""));
+    }
 }

@@ -25,7 +25,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use file::Writer;
+use file::{End, Writer};
 use identity::Identity;
 use options::Driver;
 use remote::Remote;
@@ -111,35 +111,18 @@ impl Log {
 
     /// Adds output that was read at one time; unfinished lines wait for their end.
     pub fn write(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) -> Result<()> {
-        let time = now.to_string();
-        let (file, remote) = (&mut self.file, &mut self.remote);
-        self.lines.split(stream, bytes, &mut |bytes| {
-            deliver(
-                file,
-                remote,
-                &time,
-                Piece {
-                    stream,
-                    bytes,
-                    time: now,
-                },
-            );
-        });
+        let mut sinks = Sinks::new(&mut self.file, &mut self.remote, stream, now);
+        self.lines
+            .split(stream, bytes, &mut |bytes| sinks.deliver(bytes));
         self.flush()
     }
 
     /// Writes the lines that never ended; for when the output has ended.
     pub fn finish(&mut self, now: Timestamp) -> Result<()> {
-        let time = now.to_string();
         for stream in [Stream::Stdout, Stream::Stderr] {
             let bytes = self.lines.rest(stream);
             if !bytes.is_empty() {
-                let piece = Piece {
-                    stream,
-                    bytes: &bytes,
-                    time: now,
-                };
-                deliver(&mut self.file, &mut self.remote, &time, piece);
+                Sinks::new(&mut self.file, &mut self.remote, stream, now).deliver(&bytes);
             }
         }
         self.flush()
@@ -173,12 +156,44 @@ impl Log {
     }
 }
 
-fn deliver(file: &mut Option<Writer>, remote: &mut Option<Remote>, time: &str, piece: Piece<'_>) {
-    if let Some(file) = file {
-        file.add(piece.stream, piece.bytes, time);
+/// Where lines go that were read from one stream at one time.
+struct Sinks<'a> {
+    file: Option<(&'a mut Writer, End)>,
+    remote: Option<&'a mut Remote>,
+    stream: Stream,
+    time: Timestamp,
+}
+
+impl<'a> Sinks<'a> {
+    fn new(
+        file: &'a mut Option<Writer>,
+        remote: &'a mut Option<Remote>,
+        stream: Stream,
+        time: Timestamp,
+    ) -> Sinks<'a> {
+        let with_end = |file: &'a mut Writer| {
+            let end = file.end(stream, &time.to_string());
+            (file, end)
+        };
+        Sinks {
+            file: file.as_mut().map(with_end),
+            remote: remote.as_mut(),
+            stream,
+            time,
+        }
     }
-    if let Some(remote) = remote {
-        remote.add(piece);
+
+    fn deliver(&mut self, bytes: &[u8]) {
+        if let Some((file, end)) = &mut self.file {
+            file.add(bytes, end);
+        }
+        if let Some(remote) = &mut self.remote {
+            remote.add(Piece {
+                stream: self.stream,
+                bytes,
+                time: self.time,
+            });
+        }
     }
 }
 
@@ -191,15 +206,14 @@ struct Lines {
 
 impl Lines {
     fn split(&mut self, stream: Stream, bytes: &[u8], each: &mut dyn FnMut(&[u8])) {
+        // Without a look at what the processor can, which takes longer than the search where that traps.
+        let line_end = memchr::arch::all::memchr::One::new(b'\n');
         let pending = &mut self.pending[stream as usize];
         let mut rest = bytes;
         while !rest.is_empty() {
             let room = LINE_MAX_BYTES - pending.len();
             let window = &rest[..room.min(rest.len())];
-            let end = window
-                .iter()
-                .position(|b| *b == b'\n')
-                .map(|index| index + 1);
+            let end = line_end.find(window).map(|index| index + 1);
             let taken = end.unwrap_or(window.len());
             if end.is_some() || taken == room {
                 // Most lines come whole, and are not copied.
