@@ -75,7 +75,8 @@ pub fn normalize_capability(option: &str, name: &str) -> Result<String> {
 
 /// Returns the capabilities of a container, out of those that `available` can give.
 ///
-/// `add` and `drop` are normalised. A privileged container has all of them, whatever it drops.
+/// `add` and `drop` are normalised. A privileged container has all of them, whatever it drops. What is both dropped and added
+/// is there, as with docker, unless all are added.
 pub fn capabilities(host: &HostConfig, available: &[String]) -> Vec<String> {
     if host.privileged {
         return available.to_vec();
@@ -94,8 +95,9 @@ pub fn capabilities(host: &HostConfig, available: &[String]) -> Vec<String> {
             .collect()
     };
     let mut result: Vec<String> = base.into_iter().filter(|name| !has(drop, name)).collect();
-    for name in add {
-        if name != "ALL" && !has(&result, name) && (has(drop, "ALL") || !has(drop, name)) {
+    let more: &[String] = if has(add, "ALL") { &[] } else { add };
+    for name in more {
+        if !has(&result, name) {
             result.push(name.clone());
         }
     }
@@ -181,6 +183,16 @@ mod tests {
     fn capabilities_are_added_and_dropped() {
         check(&[], &[], &DEFAULT_CAPABILITIES);
         check(&["CAP_CHOWN"], &["ALL"], &["CAP_CHOWN"]);
+        check(&["CAP_CHOWN"], &["ALL", "CAP_CHOWN"], &["CAP_CHOWN"]);
+        let mut last = DEFAULT_CAPABILITIES.to_vec();
+        last.retain(|name| *name != "CAP_CHOWN");
+        last.push("CAP_CHOWN");
+        check(&["CAP_CHOWN"], &["CAP_CHOWN"], &last);
+        check(
+            &["ALL", "CAP_KILL"],
+            &["CAP_KILL"],
+            &["CAP_CHOWN", "CAP_NET_ADMIN", "CAP_SYS_ADMIN"],
+        );
         check(
             &["ALL"],
             &["CAP_KILL"],

@@ -46,8 +46,8 @@ pub struct ContainerFlags {
     #[arg(short, long, value_name = "list", value_parser = stream)]
     pub attach: Vec<String>,
     /// Write the container's id to this file
-    #[arg(long, value_name = "string")]
-    pub cidfile: Option<PathBuf>,
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true, value_parser = values::path)]
+    pub cidfile: PathBuf,
     /// Devices.
     #[command(flatten)]
     pub devices: devices::DeviceFlags,
@@ -184,11 +184,7 @@ pub fn request(flags: &ContainerFlags, caller: Caller<'_>) -> Result<ContainerCr
     let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
     host.annotations = flags.annotation.iter().cloned().collect();
     host.auto_remove = flags.rm;
-    host.container_id_file = flags
-        .cidfile
-        .as_ref()
-        .map(|path| path.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    host.container_id_file = flags.cidfile.to_string_lossy().into_owned();
     host.dns.clone_from(&flags.network.dns);
     host.dns_options.clone_from(&flags.network.dns_options);
     host.dns_search.clone_from(&flags.network.dns_search);

@@ -198,10 +198,9 @@ fn make(
         }
     };
     let failed = |error: anyhow::Error| code(Failed::engine(error));
-    let cidfile = match &container.cidfile {
-        Some(path) => Some(CidFile::create(path).map_err(|error| code(Failed::from(error)))?),
-        None => None,
-    };
+    let cidfile = Some(&container.cidfile).filter(|path| !path.as_os_str().is_empty());
+    let cidfile = cidfile.map(|path| CidFile::create(path)).transpose();
+    let cidfile = cidfile.map_err(|error| code(Failed::from(error)))?;
     check_reference(&request.config.image).map_err(|error| code(Failed::from(error)))?;
     let name = Some(options.name.as_str()).filter(|name| !name.is_empty());
     let platform = super::pull::platform_or_default(&options.platform)
