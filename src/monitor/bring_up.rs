@@ -430,11 +430,15 @@ fn pid_of(dirs: &Dirs, text: &str, kind: &str) -> Result<i32> {
     if status.phase.has_processes() && containers.is_monitored(&id)? {
         return Ok(status.pid);
     }
-    let what = if kind == "net" { "network" } else { kind };
+    if kind != "net" {
+        let kind = kind.to_uppercase();
+        let why = format!("failed to join {kind} namespace: container {id} is not running");
+        return Err(error::conflict(why));
+    }
     let name = containers.get(&id)?.record.name;
     let phase = status.phase.name();
     Err(error::conflict(format!(
-        "cannot join {what} namespace of a non running container: container /{name} is {phase}"
+        "cannot join network namespace of a non running container: container {name} is {phase}"
     )))
 }
 
@@ -443,6 +447,7 @@ fn shared_shm(dirs: &Dirs, ipc_mode: &str) -> Result<Option<OwnedFd>> {
     let Some(other) = ipc_mode.strip_prefix("container:") else {
         return Ok(None);
     };
+    let pid = pid_of(dirs, other, "ipc")?;
     let donor = Containers::new(dirs).get(other)?.record;
     if !matches!(donor.host_config.ipc_mode.as_str(), "shareable" | "host") {
         let why = "non-shareable IPC (hint: use IpcMode:shareable for the donor container)";
@@ -450,7 +455,7 @@ fn shared_shm(dirs: &Dirs, ipc_mode: &str) -> Result<Option<OwnedFd>> {
             "failed to join IPC namespace: container {other}: {why}"
         )));
     }
-    shm::of_container(pid_of(dirs, other, "ipc")?).map(Some)
+    shm::of_container(pid).map(Some)
 }
 
 fn filter(record: &Record, granted: &[String]) -> Result<Option<Seccomp>> {

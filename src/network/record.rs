@@ -16,6 +16,7 @@ use super::ipam::{self, Base, Pool, Subnet};
 use super::netlink::route::{self, Mac};
 use super::request::{self, Surroundings};
 use crate::dirs::Dirs;
+use crate::docker;
 use crate::docker::network::{IpamConfig, Network};
 use crate::error;
 use crate::store::{self, Durability, FileLock, Records};
@@ -125,7 +126,7 @@ impl Record {
 
     /// Returns an option that says yes or no.
     fn says(&self, name: &str, default: bool) -> bool {
-        self.option(name).map_or(default, |value| value == "true")
+        self.option(name).and_then(docker::truth).unwrap_or(default)
     }
 
     /// Returns where addresses come from, with the address of the host in each.

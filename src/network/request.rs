@@ -6,7 +6,11 @@ use super::interface;
 use super::ipam::{self, Base, Subnet};
 use super::netlink::Socket;
 use super::netlink::route;
-use super::record::{OPTION_NAME, Record, pool};
+use super::record::{
+    OPTION_FORWARD, OPTION_ICC, OPTION_MASQUERADE, OPTION_MTU, OPTION_NAME, OPTION_RULES, Record,
+    pool,
+};
+use crate::docker;
 use crate::docker::network::{Ipam, IpamConfig, Network};
 use crate::error;
 use crate::sys::netlink::Protocol;
@@ -334,7 +338,25 @@ pub(super) fn check_bridge(record: &Record) -> Result<()> {
             return Err(error::invalid(why));
         }
     }
-    Ok(())
+    let unread = |option, value, what: &str| {
+        let why = format!("({what}: parsing {value:?}: invalid syntax)");
+        let why = format!("failed to parse {option} value: {value} {why}");
+        Err(error::invalid(why))
+    };
+    for option in [OPTION_ICC, OPTION_MASQUERADE, OPTION_RULES, OPTION_FORWARD] {
+        if let Some(value) = record.option(option)
+            && docker::truth(value).is_none()
+        {
+            return unread(option, value, "strconv.ParseBool");
+        }
+    }
+    match record.option(OPTION_MTU) {
+        Some(value) if value.parse::<i64>().is_err() => unread(OPTION_MTU, value, "strconv.Atoi"),
+        Some(value) if value.parse::<u32>().is_err() => {
+            Err(error::invalid(format!("invalid MTU number: {value}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Names of bridges are those of docker, but for the default network's: a docker on the same host has `docker0`.

@@ -1,4 +1,6 @@
-//! Texts that are cut to a width, and identifiers that are cut to twelve digits.
+//! Texts that are cut to a width, identifiers that are cut to twelve digits, and names in the order of the numbers in them.
+
+use std::cmp::Ordering;
 
 use unicode_width::UnicodeWidthChar as _;
 
@@ -40,6 +42,39 @@ pub fn ellipsis(text: &str, width: usize) -> String {
     out
 }
 
+/// Compares names as people do: digits that follow one another are a number, so that `n2` comes before `n10`.
+pub fn natural(one: &str, other: &str) -> Ordering {
+    let (mut a, mut b) = (one, other);
+    loop {
+        let (number, other_number) = (digits(a), digits(b));
+        let order = if number.is_empty() || other_number.is_empty() {
+            let next = (a.chars().next(), b.chars().next());
+            let width = |c: Option<char>| c.map_or(0, char::len_utf8);
+            (a, b) = (&a[width(next.0)..], &b[width(next.1)..]);
+            if next == (None, None) {
+                return one.cmp(other);
+            }
+            next.0.cmp(&next.1)
+        } else {
+            (a, b) = (&a[number.len()..], &b[other_number.len()..]);
+            let value = |digits: &str| {
+                let digits = digits.trim_start_matches('0').to_owned();
+                (digits.len(), digits)
+            };
+            value(number).cmp(&value(other_number))
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+}
+
+/// The digits that a text begins with.
+fn digits(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    &text[..end.unwrap_or(text.len())]
+}
+
 /// Returns a command line as the COMMAND column shows it: cut, unless all of it is wanted, and quoted.
 pub fn command_column(command: &str, whole: bool) -> String {
     if whole {
@@ -77,6 +112,20 @@ mod tests {
         ] {
             assert_eq!(ellipsis(text, width), want, "{text} {width}");
         }
+    }
+
+    #[test]
+    fn numbers_in_names_count() {
+        let order = [
+            "", "1a", "a", "a1", "a1b", "a01c", "a2", "a10", "a10b2", "a10b10", "ab", "b", "é",
+        ];
+        for (place, one) in order.iter().enumerate() {
+            for (other_place, other) in order.iter().enumerate() {
+                let want = place.cmp(&other_place);
+                assert_eq!(natural(one, other), want, "{one:?} {other:?}");
+            }
+        }
+        assert_eq!(natural("a01", "a1"), Ordering::Less);
     }
 
     #[test]

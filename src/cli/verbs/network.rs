@@ -11,6 +11,7 @@ use crate::cli::commands::network::{
     NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs, NetworkLsArgs, NetworkRmArgs,
 };
 use crate::cli::face::Failed;
+use crate::cli::human::text::natural;
 use crate::cli::rows::networks as rows;
 use crate::cli::values::List;
 use crate::cli::{output, preferences};
@@ -143,8 +144,9 @@ pub fn ls(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let format = preferences::format(context, format, arguments.quiet, "networksFormat");
     let format = rows::LIST.format(&format, arguments.quiet)?;
     let engine = engine(context)?;
-    let found =
+    let mut found =
         networks::list(&engine, &filters(&arguments.filter.filter)?).map_err(Failed::engine)?;
+    found.sort_by(|one, other| natural(&one.name, &other.name));
     let shown = |network: Network| rows::Network {
         id: network.id,
         name: network.name,

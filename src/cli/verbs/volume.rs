@@ -8,6 +8,7 @@ use crate::cli::command::{self, Context};
 use crate::cli::commands::volume::{VolumeCreateArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs};
 use crate::cli::face::Failed;
 use crate::cli::human::size::bytes_decimal;
+use crate::cli::human::text::natural;
 use crate::cli::rows::volumes as rows;
 use crate::cli::{output, preferences};
 use crate::docker::system::VolumeCreate;
@@ -48,8 +49,9 @@ pub fn ls(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> {
     let format = preferences::format(context, format, arguments.quiet, "volumesFormat");
     let format = rows::LIST.format(&format, arguments.quiet)?;
     let engine = engine(context)?;
-    let found =
+    let mut found =
         volumes::list(&engine, &filters(&arguments.filter.filter)?).map_err(Failed::engine)?;
+    found.sort_by(|one, other| natural(&one.name, &other.name));
     let rows: Vec<_> = found.iter().map(|volume| rows::row(volume, None)).collect();
     output::out(&format.render(rows::LIST.columns, &rows)?)?;
     Ok(0)

@@ -38,7 +38,7 @@ pub(super) fn resolve(dirs: &Dirs, record: &Record) -> Result<Links> {
         let endpoint = target.status.network.endpoints.get(DEFAULT);
         let running = target.status.phase.has_processes() && containers.is_monitored(id)?;
         let Some(endpoint) = endpoint.filter(|_| running) else {
-            return Err(error::conflict(format!(
+            return Err(error::invalid(format!(
                 "Cannot link to a non running container: /{} AS /{}/{alias}",
                 target.record.name, record.name
             )));
