@@ -96,6 +96,10 @@ fn stop_options(arguments: &StopArgs) -> Result<StopOptions> {
     if arguments.time.is_some() {
         output::out("Flag --time has been deprecated, use --timeout instead\n")?;
     }
+    if arguments.time.is_some() && arguments.timeout.is_some() {
+        let why = "conflicting options: cannot specify both --timeout and --time";
+        return Err(error::invalid(why));
+    }
     Ok(StopOptions {
         signal: Some(arguments.signal.clone()).filter(|signal| !signal.is_empty()),
         timeout_s: arguments.time.or(arguments.timeout),
