@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Read, Write};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -70,8 +71,13 @@ fn to(
         return write(&mut BufWriter::with_capacity(BUFFER_BYTES, file)).map_err(Failed::engine);
     }
     let temporary = dir.join(format!(".{}.tmp", crate::store::unique()));
-    let file =
-        File::create_new(&temporary).with_context(|| format!("create {}", path.display()))?;
+    // What is in it may be nobody else's business.
+    let file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .with_context(|| format!("create {}", path.display()))?;
     let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
     let written = write(&mut file)
         .and_then(|()| {

@@ -63,7 +63,7 @@ pub fn import(images: &Images, input: impl Read + Send, options: &ImportOptions)
     if let Some(platform) = &options.platform
         && platform.os != "linux"
     {
-        let why = format!("operating system {:?} is not supported", platform.os);
+        let why = "operating system is not supported";
         return Err(crate::error::invalid(why));
     }
     tidy(images.dirs())?;
