@@ -221,6 +221,9 @@ fn mistakes_have_dockers_texts() {
         "Could not find the file /nodir in container box",
     );
     check("tree", "box:/d/f", "cannot copy directory");
+    for (from, to) in [("h", "box:"), ("box:", "x"), ("-", "box:"), ("box:", "-")] {
+        check(from, to, "bad parameter: path cannot be empty");
+    }
     check("h", "nosuch:/x", "No such container: nosuch");
     check("nosuch", "box:/x", "nosuch: no such file or directory");
     check("h", "x", "must specify at least one container source");

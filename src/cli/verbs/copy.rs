@@ -37,6 +37,11 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
     };
     let (from, source) = split_argument(&arguments.source);
     let (to, destination) = split_argument(&arguments.destination);
+    // Not the root by mistake: `cp "$container:$path"` of a variable that is not set.
+    if (from.is_some() && source.is_empty()) || (to.is_some() && destination.is_empty()) {
+        let why = error::invalid("bad parameter: path cannot be empty");
+        return Err(Failed::engine(why));
+    }
     let (size, shown) = match (from, to) {
         (Some(_), Some(_)) => return refuse("copying between containers is not supported"),
         (None, None) => return refuse("must specify at least one container source"),

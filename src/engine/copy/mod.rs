@@ -370,15 +370,17 @@ fn local_target(to: &Path) -> Result<(Written, There)> {
     }
     match written.path.metadata() {
         Ok(meta) if meta.is_dir() => Ok((written, There::Directory)),
-        Ok(meta) if meta.is_file() => {
+        Ok(meta) if meta.file_type().is_char_device() || meta.file_type().is_block_device() => {
+            local(format!(
+                "invalid output path: {:?} must be a directory or a regular file: got a device",
+                written.path.display().to_string()
+            ))
+        }
+        Ok(_) => {
             // A link keeps its place; what it leads to is replaced.
             written.path = written.path.canonicalize().context("follow a link")?;
             Ok((written, There::File))
         }
-        Ok(_) => local(format!(
-            "invalid output path: {:?} must be a directory or a regular file",
-            written.path.display().to_string()
-        )),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             local(format!("stat {}: not a directory", written.path.display()))
         }
