@@ -129,8 +129,8 @@ fn merged(now: &HostConfig, asked: &ContainerUpdate, new: &Resources) -> Result<
             ));
         }
     }
-    if new.memory > 0 && new.memory_swap == 0 && old.memory_swap > 0 && new.memory > old.memory_swap
-    {
+    // Numbers alone, as with docker: neither no limit nor one without bounds is larger than any memory.
+    if new.memory > 0 && new.memory_swap == 0 && new.memory > old.memory_swap {
         let why = "Memory limit should be smaller than already set memoryswap limit, \
                    update the memoryswap at the same time";
         return Err(error::invalid(why));
@@ -278,6 +278,27 @@ mod tests {
             }),
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         );
+        for memory_swap in [0, -1] {
+            let mut unbounded = now.clone();
+            unbounded.resources.memory_swap = memory_swap;
+            let more = |memory_swap| {
+                with(Resources {
+                    memory: 3,
+                    memory_swap,
+                    ..Resources::default()
+                })
+            };
+            check(
+                &unbounded,
+                &more(0),
+                "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+            );
+            for swap in [4, -1] {
+                let asked = more(swap);
+                let host = merged(&unbounded, &asked, &asked.resources).unwrap();
+                assert_eq!(host.resources.memory_swap, swap);
+            }
+        }
         let policy = ContainerUpdate {
             restart_policy: RestartPolicy {
                 name: "always".into(),
