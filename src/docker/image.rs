@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::inspect::GraphDriver;
-use crate::oci::image::Config;
+use crate::oci::image::{Config, Healthcheck};
 
 /// An image (`GET /images/{name}/json`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,7 @@ pub struct ImageInspect {
     /// Who made it.
     pub author: String,
     /// Defaults of containers.
+    #[serde(serialize_with = "in_dockers_order")]
     pub config: Option<Config>,
     /// `amd64`.
     pub architecture: String,
@@ -46,6 +47,37 @@ pub struct ImageInspect {
     pub root_fs: RootFs,
     /// What only this machine knows of it.
     pub metadata: Metadata,
+}
+
+/// Writes a configuration as docker shows it: what image-spec has comes before what docker adds. The document that an image's
+/// id is of has another order.
+#[expect(clippy::ref_option, reason = "serde calls it with the field")]
+fn in_dockers_order<S: Serializer>(
+    config: &Option<Config>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Shown {
+        #[serde(flatten)]
+        of_the_spec: Config,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        args_escaped: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        healthcheck: Option<Healthcheck>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        on_build: Option<Vec<String>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        shell: Option<Vec<String>>,
+    }
+    let shown = config.clone().map(|mut config| Shown {
+        args_escaped: config.args_escaped.take(),
+        healthcheck: config.healthcheck.take(),
+        on_build: config.on_build.take(),
+        shell: config.shell.take(),
+        of_the_spec: config,
+    });
+    shown.serialize(serializer)
 }
 
 /// Digests of the layers.
@@ -117,4 +149,24 @@ pub enum Removed {
     Untagged(String),
     /// An image or a layer is gone.
     Deleted(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_shown_in_dockers_order() {
+        const SHOWN: &str = r#"{"User":"1","ExposedPorts":{"80/tcp":{}},"Env":["A=b"],"Entrypoint":["/bin/sh"],"Cmd":["sh"],"Volumes":{"/v":{}},"WorkingDir":"/w","Labels":{"a":"b"},"StopSignal":"SIGINT","Healthcheck":{"Test":["CMD-SHELL","true"]},"OnBuild":["RUN true"]}"#;
+        let config: Config = serde_json::from_str(SHOWN).unwrap();
+        assert_ne!(serde_json::to_string(&config).unwrap(), SHOWN);
+        let inspect = ImageInspect {
+            config: Some(config),
+            ..ImageInspect::default()
+        };
+        let text = serde_json::to_string(&inspect).unwrap();
+        assert!(text.contains(&format!("\"Config\":{SHOWN},")), "{text}");
+        let none = serde_json::to_value(ImageInspect::default()).unwrap();
+        assert!(none["Config"].is_null());
+    }
 }
