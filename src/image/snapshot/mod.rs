@@ -57,14 +57,14 @@ pub fn mount_image(images: &Images, image: &Image) -> Result<OwnedFd> {
     overlay::mount(&lowers(images, image)?, None)
 }
 
-/// Mounts what the path `part` leads to in an image, read-only, links followed inside it; all of it if the path is empty. The
-/// mount is gone with its descriptor.
+/// Mounts what the path `part` leads to in an image, read-only, links followed inside it; all of it if the path is empty. Unlike
+/// in [`mount_image`] there is nothing that only a container needs. The mount is gone with its descriptor.
 pub fn mount_part(images: &Images, image: &Image, part: &Path) -> Result<OwnedFd> {
-    let whole = mount_image(images, image)?;
+    let lowers = top::bare_lowers(images, image)?;
+    let whole = overlay::mount(&lowers, None)?;
     if part.as_os_str().is_empty() {
         return Ok(whole);
     }
-    let lowers = lowers(images, image)?;
     // Kernels before 6.15 clone nothing of a mount that is attached nowhere. Where it is does not matter.
     let place = lowers.first().context("an image without a top")?;
     with_own_mounts(|| {
@@ -345,6 +345,30 @@ mod tests {
         // Looked at once per boot.
         let before = std::fs::metadata(&stack.lowers()[0]).unwrap().ino();
         assert_eq!(std::fs::metadata(&stack.lowers()[0]).unwrap().ino(), before);
+    }
+
+    #[test]
+    fn a_mounted_image_has_no_placeholders() {
+        let stack = Stack::new(&[
+            &|a| {
+                a.put(&Entry::new("etc", Kind::Directory, 0o711), b"");
+            },
+            &|a| {
+                a.file("etc/passwd", "root");
+            },
+        ]);
+        stack.look(|root| assert!(root.join("etc/hosts").exists()));
+        for (part, etc) in [("", "etc"), ("etc", ".")] {
+            let mount = mount_part(&stack.images, &stack.image, Path::new(part)).unwrap();
+            let at = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&mount));
+            let etc = Path::new(&at).join(etc);
+            let mut names = std::fs::read_dir(&etc).unwrap();
+            assert_eq!(names.next().unwrap().unwrap().file_name(), "passwd");
+            assert!(names.next().is_none(), "only what the image has: {part:?}");
+            let mode = etc.metadata().unwrap().mode();
+            assert_eq!(mode & 0o7777, 0o711, "an implied directory: {part:?}");
+            assert!(!Path::new(&at).join(".dockerenv").exists());
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! tops/HEX/root/       placed above the layers
+//! tops/HEX/bare/       in its place where an image is mounted into a container: without such files; made when it is needed
 //! tops/HEX/meta.json   the stack as it was found, and the boot in which all of it was found sound
 //! ```
 
@@ -93,7 +94,7 @@ pub(super) fn lowers(images: &Images, image: &Image) -> Result<Vec<PathBuf>> {
             .map(|layer| Ok(digest::path_parts(&layer.diff_id)?.1.to_owned()))
             .collect::<Result<_>>()?,
     };
-    let work = make(images, &layers, &stack)
+    let work = make(images, &layers, &stack, &PLACEHOLDERS)
         .with_context(|| format!("make the top of the image {}", image.id))?;
     let made = work.path().join("top");
     store::write_json(&made.join("meta.json"), &meta, Durability::Cached)?;
@@ -104,6 +105,26 @@ pub(super) fn lowers(images: &Images, image: &Image) -> Result<Vec<PathBuf>> {
     renameat_with(CWD, &made, CWD, &dir, RenameFlags::NOREPLACE)
         .with_context(|| format!("install {}", dir.display()))?;
     Ok(paths(images, &dir, &meta))
+}
+
+/// Returns the directories to stack for an image that is mounted into a container: as [`lowers`], without placeholders.
+pub(super) fn bare_lowers(images: &Images, image: &Image) -> Result<Vec<PathBuf>> {
+    let mut lowers = lowers(images, image)?;
+    let top = lowers.first_mut().context("an image without a top")?;
+    top.set_file_name("bare");
+    if top.exists() {
+        return Ok(lowers);
+    }
+    let _lock = FileLock::exclusive(&images.dirs().lock("tops.lock"))?;
+    if !top.exists() {
+        let layers = ensure(images, image)?;
+        let work = make(images, &layers, &visible(&layers), &[])
+            .with_context(|| format!("make the bare top of the image {}", image.id))?;
+        let made = work.path().join("top/root");
+        renameat_with(CWD, &made, CWD, &*top, RenameFlags::NOREPLACE)
+            .with_context(|| format!("install {}", top.display()))?;
+    }
+    Ok(lowers)
 }
 
 /// Reads the facts of a top that was made or seen in this boot.
@@ -135,8 +156,13 @@ fn ensure(images: &Images, image: &Image) -> Result<Vec<Meta>> {
         .collect()
 }
 
-/// Makes `top/root` in a new working directory.
-fn make(images: &Images, layers: &[Meta], stack: &[&Meta]) -> Result<WorkDir> {
+/// Makes `top/root` with `placeholders` in a new working directory.
+fn make(
+    images: &Images,
+    layers: &[Meta],
+    stack: &[&Meta],
+    placeholders: &[(&str, Placeholder)],
+) -> Result<WorkDir> {
     let work = WorkDir::new(images.dirs())?;
     work.make("top")?;
     let upper = work.make("top/root")?;
@@ -160,8 +186,8 @@ fn make(images: &Images, layers: &[Meta], stack: &[&Meta]) -> Result<WorkDir> {
     let root = Root::from_dir(overlay::mount(&lowers, Some(place))?);
     repair_implied(&opened, &root)?;
     make_links(&opened, &root)?;
-    for (path, placeholder) in PLACEHOLDERS {
-        put(&root, path, placeholder).with_context(|| format!("make {path:?}"))?;
+    for (path, placeholder) in placeholders {
+        put(&root, path, *placeholder).with_context(|| format!("make {path:?}"))?;
     }
     drop(root);
     rustix::fs::utimensat(CWD, &upper, &times, AtFlags::empty()).context("set the times")?;
