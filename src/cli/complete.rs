@@ -217,6 +217,7 @@ fn of_option(name: &str) -> Kind {
             "seccomp=",
             "seccomp=unconfined",
             "systempaths=unconfined",
+            "writable-cgroups=true",
         ]),
         "signal" | "stop-signal" => {
             Kind::Words(&["HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"])

@@ -5,6 +5,7 @@
 use anyhow::Result;
 
 use crate::docker::container::HostConfig;
+use crate::docker::truth;
 use crate::error;
 
 /// Capabilities of a container that asks for nothing.
@@ -115,6 +116,8 @@ pub struct Options {
     pub apparmor: Option<String>,
     /// SELinux label options.
     pub labels: Vec<String>,
+    /// Whether the mount of the cgroups can be written to; by default that of a privileged container can.
+    pub writable_cgroups: bool,
 }
 
 /// A filter of system calls.
@@ -131,7 +134,10 @@ pub enum SeccompChoice {
 
 /// Reads `--security-opt`; a privileged container has no filter unless it asks for one. Errors are of kind `Invalid`.
 pub fn parse_options(host: &HostConfig) -> Result<Options> {
-    let mut options = Options::default();
+    let mut options = Options {
+        writable_cgroups: host.privileged,
+        ..Options::default()
+    };
     if host.privileged {
         options.seccomp = SeccompChoice::Unconfined;
     }
@@ -146,8 +152,9 @@ pub fn parse_options(host: &HostConfig) -> Result<Options> {
         };
         match key {
             "no-new-privileges" => {
-                options.no_new_privileges = value.parse().map_err(|_| refuse())?;
+                options.no_new_privileges = truth(value).ok_or_else(refuse)?;
             }
+            "writable-cgroups" => options.writable_cgroups = truth(value).ok_or_else(refuse)?,
             "seccomp" if value == "unconfined" => options.seccomp = SeccompChoice::Unconfined,
             "seccomp" if value == "builtin" => options.seccomp = SeccompChoice::Default,
             "seccomp" => options.seccomp = SeccompChoice::Profile(value.to_owned()),
@@ -241,6 +248,16 @@ mod tests {
             !parse(&["no-new-privileges=false"], false)
                 .unwrap()
                 .no_new_privileges
+        );
+        let writable =
+            |options: &[&str], privileged| parse(options, privileged).unwrap().writable_cgroups;
+        assert!(!writable(&[], false) && writable(&[], true));
+        assert!(writable(&["writable-cgroups=TRUE"], false));
+        assert!(!writable(&["writable-cgroups:0"], true));
+        let refused = parse(&["writable-cgroups=maybe"], false).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "invalid --security-opt 2: \"writable-cgroups=maybe\""
         );
         assert!(
             parse(&["no-new-privileges:true"], false)

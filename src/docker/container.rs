@@ -154,7 +154,7 @@ pub struct HostConfig {
     pub publish_all_ports: bool,
     /// Whether the root filesystem is read-only.
     pub readonly_rootfs: bool,
-    /// `no-new-privileges`, `seccomp=…`, `apparmor=…`, `label=…`, `systempaths=unconfined`.
+    /// `no-new-privileges`, `seccomp=…`, `apparmor=…`, `label=…`, `writable-cgroups=…`.
     pub security_opt: Option<Vec<String>>,
     /// Options of the storage driver.
     #[serde(skip_serializing_if = "is_default", deserialize_with = "null_default")]

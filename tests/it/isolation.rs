@@ -157,6 +157,22 @@ fn cve_2017_16539_what_tells_of_the_machine_is_masked() {
         "/proc rw\n/sys ro\n/sys/fs/cgroup ro"
     );
     assert!(says(&sandbox, &["--privileged"], ro).contains("/sys rw"));
+    let writable = |value: &str, more: &[&str]| {
+        let option = format!("--security-opt=writable-cgroups={value}");
+        says(&sandbox, &[&[&*option], more].concat(), ro)
+    };
+    assert_eq!(
+        writable("true", &[]),
+        "/proc rw\n/sys ro\n/sys/fs/cgroup rw"
+    );
+    assert_eq!(
+        writable("0", &["--privileged"]),
+        "/proc rw\n/sys rw\n/sys/fs/cgroup ro"
+    );
+    // What is made there is below the container's own, which has a namespace of its own.
+    let below = "cd /sys/fs/cgroup; [ -e cgroup.procs ] || cd pids; mkdir below && ls -d below && rmdir below";
+    let option = ["--security-opt", "writable-cgroups=true"];
+    assert_eq!(says(&sandbox, &option, below), "below");
 }
 
 #[test]

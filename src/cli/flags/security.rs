@@ -61,7 +61,7 @@ pub struct SecurityFlags {
         hide_default_value = true
     )]
     pub runtime: String,
-    /// no-new-privileges, seccomp=FILE, apparmor=NAME, label=…, systempaths=unconfined
+    /// no-new-privileges, seccomp=FILE, apparmor=NAME, label=…, systempaths=unconfined, writable-cgroups=BOOL
     #[arg(long, value_name = "list")]
     pub security_opt: Vec<String>,
     /// Set a parameter of the kernel (NAME=VALUE)

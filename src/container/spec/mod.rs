@@ -110,7 +110,7 @@ pub fn derive(record: &Record, root: &Path, facts: &Facts) -> Result<Spec> {
             String::new()
         },
         domainname: record.config.domainname.clone(),
-        mounts: mounts::mounts(record, facts)?,
+        mounts: mounts::mounts(record, facts, &options)?,
         hooks: Hooks::default(),
         annotations: host.annotations.clone(),
         linux: Some(linux(record, facts)?),

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::{Facts, Sharing};
 use crate::container::mounts::clean;
+use crate::container::security::Options;
 use crate::container::{Record, idmap};
 use crate::docker::container::Mount as LongMount;
 use crate::docker::inspect::MountPoint;
@@ -15,9 +16,9 @@ use crate::oci::runtime::Mount;
 const DEFAULT_SHM_BYTES: i64 = 64 << 20;
 
 /// Returns the mounts of a container: the system's, and after them its user's.
-pub(super) fn mounts(record: &Record, facts: &Facts) -> Result<Vec<Mount>> {
+pub(super) fn mounts(record: &Record, facts: &Facts, options: &Options) -> Result<Vec<Mount>> {
     let host = &record.host_config;
-    let mut mounts = system_mounts(record, facts);
+    let mut mounts = system_mounts(record, facts, options.writable_cgroups);
     let mut own: Vec<Mount> = Vec::new();
     for point in &record.mounts {
         let long = host
@@ -52,10 +53,10 @@ pub(super) fn mounts(record: &Record, facts: &Facts) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-fn system_mounts(record: &Record, facts: &Facts) -> Vec<Mount> {
+fn system_mounts(record: &Record, facts: &Facts, writable_cgroups: bool) -> Vec<Mount> {
     let host = &record.host_config;
     let kernel = ["nosuid", "noexec", "nodev"];
-    let access = if host.privileged { "rw" } else { "ro" };
+    let access = |writable| if writable { "rw" } else { "ro" };
     let with = |extra: &[&str]| words(&[&kernel[..], extra].concat());
     let mut mounts = vec![
         mount("/proc", "proc", "proc", with(&[])),
@@ -78,12 +79,12 @@ fn system_mounts(record: &Record, facts: &Facts) -> Vec<Mount> {
                 "gid=5",
             ]),
         ),
-        mount("/sys", "sysfs", "sysfs", with(&[access])),
+        mount("/sys", "sysfs", "sysfs", with(&[access(host.privileged)])),
         mount(
             "/sys/fs/cgroup",
             "cgroup",
             "cgroup",
-            with(&["relatime", access]),
+            with(&["relatime", access(writable_cgroups)]),
         ),
     ];
     match (&facts.ipc, &facts.shm) {
