@@ -13,13 +13,22 @@ use crate::event::{self, Follower};
 /// Actions whose name goes on after a colon.
 const OPEN_ACTIONS: [&str; 3] = ["exec_create", "exec_start", "health_status"];
 
+/// A moment, and the text of it that docker's client sends, which errors repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When it is.
+    pub time: Timestamp,
+    /// Seconds since 1970.
+    pub text: String,
+}
+
 /// From when to when; without an end only what happens from now on, without a beginning all up to the end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Span {
     /// Inclusive.
-    pub since: Option<Timestamp>,
+    pub since: Option<Moment>,
     /// Inclusive.
-    pub until: Option<Timestamp>,
+    pub until: Option<Moment>,
 }
 
 /// Calls `each` for every event that is wanted, oldest first, until `until` has passed or `each` says by returning false
@@ -30,34 +39,32 @@ pub fn events(
     filters: &Filters,
     each: &mut dyn FnMut(&Event) -> Result<bool>,
 ) -> Result<()> {
-    if let (Some(since), Some(until)) = (span.since, span.until)
-        && since > until
+    if let (Some(since), Some(until)) = (&span.since, &span.until)
+        && since.time > until.time
     {
         return Err(error::invalid(format!(
             "`since` time ({}) cannot be after `until` time ({})",
-            seconds(since),
-            seconds(until)
+            since.text, until.text
         )));
     }
     let now = Timestamp::now();
-    let since = match (span.since, span.until) {
+    let [since, until] = [span.since, span.until].map(|moment| moment.map(|moment| moment.time));
+    let since = match (since, until) {
         (Some(since), _) => event::nanoseconds(since),
         (None, Some(_)) => 0,
         (None, None) => event::nanoseconds(now),
     };
-    let until = span.until.map_or(i64::MAX, event::nanoseconds);
+    let last = until.map_or(i64::MAX, event::nanoseconds);
     // Before the first look, so that nothing happens unseen between the two.
     let mut follower = Follower::new(&engine.dirs)?;
     loop {
         for event in follower.read()? {
-            let wanted = (since..=until).contains(&event.time_nano) && includes(filters, &event);
+            let wanted = (since..=last).contains(&event.time_nano) && includes(filters, &event);
             if wanted && !each(&for_old_clients(event))? {
                 return Ok(());
             }
         }
-        let left = span
-            .until
-            .map(|until| until.duration_since(Timestamp::now()));
+        let left = until.map(|until| until.duration_since(Timestamp::now()));
         if left.is_some_and(|left| !left.is_positive()) {
             return Ok(());
         }
@@ -71,11 +78,6 @@ pub fn events(
             Err(errno) => return Err(errno).context("wait for events"),
         }
     }
-}
-
-/// A moment in seconds, with all nine digits of the rest.
-fn seconds(moment: Timestamp) -> String {
-    format!("{}.{:09}", moment.as_second(), moment.subsec_nanosecond())
 }
 
 /// Says what old clients look for; the journal does not say things twice.

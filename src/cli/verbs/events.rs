@@ -28,8 +28,8 @@ pub fn run(context: &Context, matches: &clap::ArgMatches) -> Result<u8, Failed> 
         }
     };
     let span = Span {
-        since: logs::plain_moment(&arguments.since)?,
-        until: logs::plain_moment(&arguments.until)?,
+        since: logs::told_moment(&arguments.since)?,
+        until: logs::told_moment(&arguments.until)?,
     };
     let filters = filters(&arguments.filter.filter)?;
     let engine = engine(context)?;

@@ -16,6 +16,7 @@ use crate::cli::output;
 use crate::container::logs::entry::Entry;
 use crate::container::logs::read::Selection;
 use crate::container::logs::{Attributes, Stream};
+use crate::engine::events::Moment;
 use crate::engine::logs;
 use crate::error;
 
@@ -94,14 +95,23 @@ pub fn moment(option: &str, text: &str) -> Result<Option<Timestamp>> {
 
 /// Reads a moment as [`moment`] does.
 pub fn plain_moment(text: &str) -> Result<Option<Timestamp>> {
+    Ok(told_moment(text)?.map(|moment| moment.time))
+}
+
+/// Reads a moment as [`moment`] does. Its text is docker's: how long ago counts in whole seconds, a date has nine digits after
+/// them, and seconds are as they were given.
+pub fn told_moment(text: &str) -> Result<Option<Moment>> {
     if text.is_empty() {
         return Ok(None);
     }
-    if let Some(time) = parse_time(text) {
-        return Ok(Some(time));
-    }
-    if let Some(time) = unix(text).or_else(|| date(text)) {
-        return Ok(Some(time));
+    let whole = || unix(text).map(|time| (time, text.to_owned()));
+    let dated = |time: Timestamp| {
+        let text = format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
+        (time, text)
+    };
+    let fixed = parse_time(text).map(dated).or_else(whole);
+    if let Some((time, text)) = fixed.or_else(|| date(text).map(dated)) {
+        return Ok(Some(Moment { time, text }));
     }
     let refuse = || {
         error::invalid(format!(
@@ -113,10 +123,10 @@ pub fn plain_moment(text: &str) -> Result<Option<Timestamp>> {
         return Err(error::invalid(why));
     }
     let ago = parse_duration(text).map_err(|_| refuse())?;
-    Timestamp::now()
-        .checked_sub(SignedDuration::from_nanos(ago))
-        .map(Some)
-        .map_err(|_| refuse())
+    let time = Timestamp::now().checked_sub(SignedDuration::from_nanos(ago));
+    let time = time.map_err(|_| refuse())?;
+    let text = time.as_second().to_string();
+    Ok(Some(Moment { time, text }))
 }
 
 /// Returns what is too much in a text of the form `2006-01-02T15:04:05`, of which everything but the date may be missing.
@@ -186,6 +196,21 @@ mod tests {
         assert_eq!(date("2023-11-14T22:13Z"), at(1_699_999_980));
         let night = date("2023-11-14T00:00:00");
         assert_eq!(date("2023-11-14"), night);
+    }
+
+    #[test]
+    fn moments_are_told_as_docker_tells_them() {
+        let told = |text: &str| told_moment(text).unwrap().unwrap();
+        for (text, want) in [
+            ("12", "12"),
+            ("12.5", "12.5"),
+            ("2020-01-01Z", "1577836800.000000000"),
+            ("2020-01-01T00:00:00.5Z", "1577836800.500000000"),
+        ] {
+            assert_eq!(told(text).text, want);
+        }
+        let ago = told("1h30m5.5s");
+        assert_eq!(ago.text, ago.time.as_second().to_string());
     }
 
     #[test]
