@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use oci_spec::image::Descriptor;
 use serde::{Deserialize, Serialize};
 
 use super::container::{Config, HostConfig, PortBinding};
@@ -64,6 +65,9 @@ pub struct ContainerInspect {
     pub config: Config,
     /// Addresses and ports.
     pub network_settings: NetworkSettings,
+    /// The image's manifest where images are kept by containerd: never here, but templates can ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_manifest_descriptor: Option<Descriptor>,
 }
 
 /// Where in its life a container is.
