@@ -357,10 +357,11 @@ impl Monitor {
         plan.judge(health, probe.result(exit_code, plan.timeout), age);
         schedule.next = Instant::now() + plan.delay(schedule.began.elapsed(), &health.status);
         let changed = (health.status != before).then(|| health.status.clone());
-        self.save();
+        // Before it can be read, so that who waits for a status finds the event that tells of it.
         if let Some(status) = changed {
             self.event(&format!("health_status: {status}"), &[]);
         }
+        self.save();
     }
 }
 
