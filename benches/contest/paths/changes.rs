@@ -105,6 +105,7 @@ fn commits(bench: &Bench, name: &str, goal: f64) {
     Path::new(name)
         .goal(goal)
         .rounds(ROUNDS)
+        .settled()
         .after(&|contender, round| contender.run(&["rmi", &format!("made:{round}")]))
         .measure(bench, &bench.engines, &|contender, round| {
             contender.run(&["commit", WRITTEN, &format!("made:{round}")])
