@@ -170,10 +170,8 @@ fn adopt(host: &Host, path: &Path, resources: &Resources) -> Result<Cgroup> {
 pub fn open(host: &Host, path: &Path) -> Result<Cgroup> {
     let path = normal(path)?;
     let mut cgroup = locate(host, &path, &Resources::default())?;
-    // They are made and removed in this order: if the first one is there, all are.
-    if !cgroup.v1.first().is_some_and(|first| first.path.is_dir()) {
-        cgroup.v1.retain(|directory| directory.path.is_dir());
-    }
+    // Each by itself: a hierarchy may have been mounted since the cgroup was made.
+    cgroup.v1.retain(|directory| directory.path.is_dir());
     cgroup.unified = host
         .unified
         .as_ref()
