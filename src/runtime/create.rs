@@ -115,13 +115,7 @@ pub fn create(mut options: Options<'_>, meanwhile: Meanwhile<'_>) -> Result<Proc
         poststart: hooks.poststart.clone(),
         state,
         bundle: options.bundle.to_owned(),
-        listener: listener::Target::new(
-            plans
-                .linux
-                .seccomp
-                .as_ref()
-                .filter(|_| plans.process.notifies()),
-        ),
+        listener: listener::Target::of(&plans.linux, &plans.process),
     };
     let done = child::bring_up(&mut created, &init, &plans.net_devices, meanwhile)
         .and_then(|()| created.follow_creation(hooks, starts_at_once));

@@ -271,13 +271,7 @@ fn spawn(
             ..container.state.clone()
         },
         bundle: container.state.bundle.clone(),
-        listener: listener::Target::new(
-            container
-                .linux
-                .seccomp
-                .as_ref()
-                .filter(|_| joining.process.notifies()),
-        ),
+        listener: listener::Target::of(container.linux, joining.process),
     })
 }
 

@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use serde::Serialize;
 
+use super::process::ProcessPlan;
 use crate::error;
-use crate::oci::runtime::linux::Profile;
+use crate::oci::runtime::linux::{Linux, Profile};
 use crate::oci::state::State;
 use crate::sys::fdpass;
 
@@ -33,6 +34,11 @@ struct ContainerProcessState<'a> {
 }
 
 impl Target {
+    /// Returns where the listener of `process` goes, if its filter has one.
+    pub(super) fn of(linux: &Linux, process: &ProcessPlan) -> Target {
+        Target::new(linux.seccomp.as_ref().filter(|_| process.notifies()))
+    }
+
     /// Returns where the listener of `profile` goes; of a filter that is known not to notify there need be none.
     pub(super) fn new(profile: Option<&Profile>) -> Target {
         Target {

@@ -45,11 +45,7 @@ enum What {
 
 /// Fails with `Invalid` unless the mounts of process `pid` are those of the container.
 pub(super) fn check(container: &Restore<'_>, pid: Pid) -> Result<()> {
-    let pid = pid.as_raw_nonzero();
-    let inside = format!("/proc/{pid}/root");
-    let root = Root::open(Path::new(&inside)).with_context(|| format!("open {inside}"))?;
-    let file = format!("/proc/{pid}/mountinfo");
-    let table = pseudo::read_text(&file).with_context(|| format!("read {file}"))?;
+    let (root, table) = look(pid)?;
     let ours = pseudo::read_text("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
     let all = expected(container, &root)?;
     if let Some(mount) = unexpected(&table, &all, &ours) {
@@ -68,14 +64,21 @@ pub(super) fn check(container: &Restore<'_>, pid: Pid) -> Result<()> {
 
 /// Warns of a mount of the configuration that process `pid` does not have, of a container that may have undone it by itself.
 pub(super) fn warn_of_missing(container: &Restore<'_>, pid: Pid) -> Result<()> {
-    let inside = format!("/proc/{}/root", pid.as_raw_nonzero());
-    let root = Root::open(Path::new(&inside)).with_context(|| format!("open {inside}"))?;
-    let file = format!("/proc/{}/mountinfo", pid.as_raw_nonzero());
-    let table = pseudo::read_text(&file).with_context(|| format!("read {file}"))?;
+    let (root, table) = look(pid)?;
     if let Some(place) = missing(container.spec, &table, &root)? {
         tracing::warn!("{}", lacks(&place));
     }
     Ok(())
+}
+
+/// Returns the root of process `pid` and its mount table.
+fn look(pid: Pid) -> Result<(Root, String)> {
+    let pid = pid.as_raw_nonzero();
+    let inside = format!("/proc/{pid}/root");
+    let root = Root::open(Path::new(&inside)).with_context(|| format!("open {inside}"))?;
+    let file = format!("/proc/{pid}/mountinfo");
+    let table = pseudo::read_text(&file).with_context(|| format!("read {file}"))?;
+    Ok((root, table))
 }
 
 fn lacks(place: &Path) -> String {
@@ -94,12 +97,13 @@ fn expected(container: &Restore<'_>, root: &Root) -> Result<Vec<Expected>> {
         is_read_only: false,
     }];
     for mount in &spec.mounts {
+        // They are among those of the host.
+        if is_bind(mount)? {
+            continue;
+        }
         let options = options::parse(&mount.options)?;
         let set = options.attributes.set | options.recursive.set;
         let what = match &*mount.kind {
-            // They are among those of the host.
-            "bind" => continue,
-            _ if options.bind.is_some() => continue,
             "cgroup" => What::Cgroups,
             kind => What::New(kind.to_owned()),
         };
